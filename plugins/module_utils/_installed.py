@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which versions of named packages are installed, by dpkg's own database or by rpm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Dict, Iterable, Sequence
+
+
+def package_versions(*, root: str = "/", names: Sequence[str]) -> Dict[str, str]:
+    """Return ``{name: version}`` for those of ``names`` that are installed in the tree at ``root``."""
+    if not names:
+        return {}
+    status = os.path.join(root, "var/lib/dpkg/status")
+    if os.path.exists(status):
+        with open(status, encoding="utf-8", errors="replace") as file:
+            return parse_dpkg_status(file, names=names)
+    return _ask_rpm(root=root, names=names)
+
+
+def parse_dpkg_status(lines: Iterable[str], *, names: Sequence[str]) -> Dict[str, str]:
+    """Return the versions of the installed ones of ``names`` from the lines of ``/var/lib/dpkg/status``.
+
+    A package that is half-installed, or removed with its configuration left behind, is not installed.
+    """
+    wanted = set(names)
+    versions: Dict[str, str] = {}
+    name, installed = "", False
+    for line in lines:
+        if line.startswith("Package: "):
+            name, installed = line[9:].strip(), False
+        elif name in wanted:
+            if line.startswith("Status: "):
+                installed = line.split()[-1] == "installed"
+            elif line.startswith("Version: ") and installed:
+                versions[name] = line[9:].strip()
+    return versions
+
+
+def _ask_rpm(*, root: str, names: Sequence[str]) -> Dict[str, str]:
+    command = ["rpm", "--root", os.path.abspath(root), "-q", "--qf", "%{NAME} %{EVR}\\n", *names]
+    try:
+        answer = subprocess.run(  # pylint: disable=ansible-bad-function # no module is at hand
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+        )
+    except FileNotFoundError:
+        return {}
+    # rpm says "package x is not installed" on the lines of those that are not.
+    pairs = (line.split() for line in answer.stdout.decode("utf-8", "replace").splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] in names}

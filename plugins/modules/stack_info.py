@@ -1,0 +1,179 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_info
+short_description: Tell what a machine is and which components of the stack it has
+version_added: "1.0.0"
+description:
+  - Reads what a stack has to fit (distribution, C library, compiler, Python interpreters, memory, disk) and, for each
+    component that a role of this collection installed, whether it is still as the role left it.
+  - Starts no process, but C(rpm) where packages of an RPM system are to be compared.
+options:
+  root:
+    description: Reads the machine whose tree is mounted here. Processor and memory are those of the running machine.
+    type: path
+    default: /
+  places:
+    description: Directories whose free space is told; one that does not exist yet counts as its nearest parent.
+    type: list
+    elements: path
+    default: [/, /opt, /usr, /var, /tmp]
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+author:
+  - The gpulab.workstation authors (@gpulab)
+seealso:
+  - module: gpulab.workstation.gpu_info
+  - module: gpulab.workstation.receipt
+"""
+
+EXAMPLES = r"""
+- name: Look at the stack
+  gpulab.workstation.stack_info:
+  register: stack
+
+- name: Look at an image that is mounted here
+  gpulab.workstation.stack_info:
+    root: /mnt/image
+  register: image
+"""
+
+RETURN = r"""
+system:
+  description: What the machine is. A value that cannot be read is null.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: The distribution, as in os-release.
+      returned: success
+      type: str
+      sample: debian
+    version:
+      description: Its version, as in os-release.
+      returned: success
+      type: str
+      sample: "12"
+    codename:
+      description: Its code name, where it has one.
+      returned: success
+      type: str
+      sample: bookworm
+    name:
+      description: Its name for people.
+      returned: success
+      type: str
+      sample: Debian GNU/Linux 12 (bookworm)
+    family:
+      description: The family by its packages.
+      returned: success
+      type: str
+      sample: debian
+    architecture:
+      description: The machine's hardware name.
+      returned: success
+      type: str
+      sample: x86_64
+    kernel:
+      description: Release of the running kernel.
+      returned: success
+      type: str
+      sample: 6.1.0-37-amd64
+    glibc:
+      description: Version of the C library.
+      returned: success
+      type: str
+      sample: "2.36"
+    gcc:
+      description: Version of the newest C compiler, null when there is none.
+      returned: success
+      type: str
+      sample: "12"
+    pythons:
+      description: Python interpreters that every user can run, oldest first.
+      returned: success
+      type: list
+      elements: dict
+      sample: [{path: /usr/bin/python3.11, version: "3.11"}]
+    cpu:
+      description: Model and number of usable cores.
+      returned: success
+      type: dict
+      sample: {model: AMD EPYC, cores: 2}
+    memory_mib:
+      description: Memory in MiB.
+      returned: success
+      type: int
+      sample: 24105
+    free_mib:
+      description: Free space in MiB for ordinary users, by directory.
+      returned: success
+      type: dict
+      sample: {"/opt": 81079}
+components:
+  description: The components that have a receipt, by name.
+  returned: success
+  type: dict
+  sample:
+    tensorflow:
+      version: 2.21.0
+      inputs: {tensorflow_version: 2.21.0}
+      details: {}
+      intact: false
+      broken:
+        - kind: environment
+          name: /opt/gpulab/envs/tensorflow
+          expected: 9f86d081…
+          found: 60303ae2…
+"""
+
+from typing import Any, Dict, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gpulab.workstation.plugins.module_utils import _receipt
+from ansible_collections.gpulab.workstation.plugins.module_utils._system import PLACES, read_system
+
+
+def _component(name: str, root: str) -> Optional[Dict[str, Any]]:
+    receipt = _receipt.read(name, root=root)
+    if receipt is None:
+        return None
+    broken = _receipt.broken(receipt, root=root)
+    return {
+        "version": receipt["version"],
+        "inputs": receipt["inputs"],
+        "details": receipt["details"],
+        "intact": not broken,
+        "broken": broken,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "default": "/"},
+            "places": {"type": "list", "elements": "path", "default": list(PLACES)},
+        },
+        supports_check_mode=True,
+    )
+    root = module.params["root"]
+    found = {name: _component(name, root) for name in _receipt.components(root=root)}
+    module.exit_json(
+        changed=False,
+        system=read_system(root=root, places=module.params["places"]),
+        components={name: component for name, component in found.items() if component},
+    )
+
+
+if __name__ == "__main__":
+    main()

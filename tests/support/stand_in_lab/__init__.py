@@ -1,0 +1,103 @@
+"""A lab of stand-in machines, for the playbooks as they are: real ansible-playbook, real planning, real reports.
+
+What stands in: each machine is a JSON file, gpu_info and stack_info read it, and a role does nothing but write its
+receipt there. The roles' defaults and specs are the real ones. `trouble` in a machine's file says what goes wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from unit.lab_machines import gpu_facts, system_facts
+
+CHECKOUT = Path(__file__).parents[3]
+STAND_INS = Path(__file__).parent
+# Nothing answers there: a machine that is switched off.
+SWITCHED_OFF = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+
+
+@dataclass
+class Run:
+    """How a playbook ended: its exit code, what it said, and its report's records by machine, where it wrote one."""
+
+    code: int
+    said: str
+    records: dict[str, dict[str, Any]] | None
+
+    def recap(self, host: str) -> dict[str, int]:
+        """Ansible's own count for ``host``: ok, changed, unreachable, failed …"""
+        line = re.search(rf"^{host} +: (.*)$", self.said, re.MULTILINE)
+        assert line, self.said
+        return {word: int(count) for word, count in re.findall(r"(\w+)=(\d+)", line[1])}
+
+
+class Lab:
+    """Machines without a GPU, on Debian 12, unless a test changes their file."""
+
+    def __init__(self, folder: Path, *hosts: str) -> None:
+        self.folder = folder
+        self.collection = folder / "ansible_collections" / "gpulab" / "workstation"
+        self.inventory: dict[str, dict[str, Any]] = {}
+        self._make_collection()
+        for host in hosts:
+            self.inventory[host] = {"ansible_connection": "local", "stand_in": str(folder / f"{host}.json")}
+            self.change(host, gpu={**gpu_facts(), "findings": [], "reboot_pending": False, "reboot_reasons": []})
+            self.change(host, system=system_facts("debian 12"), components={}, trouble={}, journal=[])
+
+    def read(self, host: str) -> dict[str, Any]:
+        path = self.folder / f"{host}.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def change(self, host: str, **parts: Any) -> None:
+        (self.folder / f"{host}.json").write_text(json.dumps({**self.read(host), **parts}))
+
+    def switch_off(self, host: str) -> None:
+        self.inventory[host] |= SWITCHED_OFF
+
+    def play(self, playbook: str, *arguments: str) -> Run:
+        """Run one of the collection's playbooks for the lab."""
+        inventory = self.folder / "hosts.yml"
+        inventory.write_text(yaml.safe_dump({"workstations": {"hosts": self.inventory}}))
+        reports = self.folder / "reports"
+        shutil.rmtree(reports, ignore_errors=True)
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.folder),
+            "ANSIBLE_BECOME_ALLOW_SAME_USER": "false",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+        command = ["ansible-playbook", f"gpulab.workstation.{playbook}", "-i", str(inventory)]
+        command += ["-e", f"gpulab_report_directory={reports}", *arguments]
+        run = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        written = sorted(reports.glob("*/run.json"))
+        records = json.loads(written[-1].read_text())["records"] if written else None
+        by_host = None if records is None else {record["host"]: record for record in records}
+        return Run(run.returncode, run.stdout + run.stderr, by_host)
+
+    def _make_collection(self) -> None:
+        """The collection as it is, but for the tasks of its roles and the modules that look at a machine."""
+        (self.collection / "plugins" / "action").mkdir(parents=True)
+        for name in ("galaxy.yml", "meta", "playbooks"):
+            (self.collection / name).symlink_to(CHECKOUT / name)
+        for folder in (CHECKOUT / "plugins").iterdir():
+            if folder.name != "action":
+                (self.collection / "plugins" / folder.name).symlink_to(folder)
+        for plugin in (*(CHECKOUT / "plugins" / "action").glob("*.py"), *(STAND_INS / "action").glob("*.py")):
+            (self.collection / "plugins" / "action" / plugin.name).symlink_to(plugin)
+        for role in (CHECKOUT / "roles").iterdir():
+            (self.collection / "roles" / role.name).mkdir(parents=True)
+            for part in ("defaults", "meta"):
+                (self.collection / "roles" / role.name / part).symlink_to(role / part)
+            (self.collection / "roles" / role.name / "tasks").symlink_to(STAND_INS / "role_tasks")

@@ -1,0 +1,88 @@
+"""Receipts hold what was done and never claim what is no longer true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils import _receipt
+
+DPKG_STATUS = """\
+Package: bash
+Status: install ok installed
+Version: 5.2.15-2+b8
+
+Package: gcc
+Status: deinstall ok config-files
+Version: 4:12.2.0-3
+
+Package: make
+Status: install ok half-configured
+Version: 4.3-4.1
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A machine's tree with a file, a link, an environment and a package."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/limits.conf").write_text("nofile 65536\n")
+    (tmp_path / "env-1/lib/python3.11/site-packages/keras-3.12.4.dist-info").mkdir(parents=True)
+    (tmp_path / "env").symlink_to("env-1")
+    (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/status").write_text(DPKG_STATUS)
+    return tmp_path
+
+
+def receipt_of(machine: Path, **more: object) -> dict:
+    evidence = _receipt.observe(
+        root=str(machine), files=["/etc/limits.conf"], links=["/env"], environments=["/env-1"], packages=["bash"]
+    )
+    given = {"component": "demo", "version": "1", "inputs": {}, "details": {}, **more}
+    return _receipt.compose(evidence=evidence, **given)
+
+
+def test_an_untouched_machine_bears_the_receipt_out(machine):
+    assert _receipt.broken(receipt_of(machine), root=str(machine)) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [
+        (lambda m: (m / "etc/limits.conf").write_text("nofile 1024\n"), "file"),
+        (lambda m: (m / "etc/limits.conf").unlink(), "file"),
+        (lambda m: ((m / "env").unlink(), (m / "env").symlink_to("env-2")), "link"),
+        (lambda m: (m / "env-1/lib/python3.11/site-packages/pandas-3.0.dist-info").mkdir(), "environment"),
+        (lambda m: (m / "var/lib/dpkg/status").write_text(DPKG_STATUS.replace("5.2.15", "5.2.16")), "package"),
+        (lambda m: (m / "var/lib/dpkg/status").write_text(""), "package"),
+    ],
+)
+def test_every_kind_of_change_by_hand_is_seen_and_named(machine, harm, kind):
+    receipt = receipt_of(machine)
+    harm(machine)
+    assert [item["kind"] for item in _receipt.broken(receipt, root=str(machine))] == [kind]
+
+
+def test_a_role_cannot_record_what_it_did_not_leave(machine):
+    evidence = _receipt.observe(root=str(machine), files=["/etc/absent"], packages=["gcc", "make"])
+    with pytest.raises(_receipt.ReceiptError, match="file /etc/absent, package gcc, package make"):
+        _receipt.compose(component="demo", version="", inputs={}, evidence=evidence, details={})
+
+
+def test_passwords_in_urls_are_not_recorded(machine):
+    inputs = {"demo_index_url": "https://user:secret@mirror.example/simple", "demo_list": ["http://me@host/x"]}
+    receipt = receipt_of(machine, inputs=inputs)
+    assert "secret" not in json.dumps(receipt)
+    assert receipt["inputs"] == {"demo_index_url": "https://mirror.example/simple", "demo_list": ["http://host/x"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": 99, "component": "demo"}', '{"schema": 1, "component": "x"}']
+)
+def test_what_is_not_a_receipt_counts_as_none(machine, text):
+    path = Path(_receipt.receipt_path("demo", root=str(machine)))
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert _receipt.components(root=str(machine)) == ["demo"]
+    assert _receipt.read("demo", root=str(machine)) is None

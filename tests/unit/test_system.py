@@ -1,0 +1,80 @@
+"""What a machine is, read from files of a tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils import _installed, _system
+
+
+def tree(root: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("release", "family"),
+    [
+        ('ID=debian\nVERSION_ID="12"\n', "debian"),
+        ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n', "debian"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.5"\n', "redhat"),
+        ('ID=centos\nID_LIKE="rhel fedora"\nVERSION_ID="10"\n', "redhat"),
+        ("ID=arch\n", "other"),
+        ("", "other"),
+    ],
+)
+def test_the_family_is_told_from_os_release(tmp_path, release, family):
+    assert _system.read_system(root=tree(tmp_path, {"etc/os-release": release}))["family"] == family
+
+
+def test_os_release_lines_that_make_no_sense_are_passed_over():
+    text = '# comment\nNAME=\'Some "OS"\'\nBROKEN="unclosed\nJUST_A_WORD\nID=some\n'
+    assert _system.parse_os_release(text) == {"NAME": 'Some "OS"', "ID": "some"}
+
+
+def test_a_bare_tree_has_nothing_and_says_so(tmp_path):
+    system = _system.read_system(root=str(tmp_path))
+    assert (system["glibc"], system["gcc"], system["pythons"]) == (None, None, [])
+
+
+def test_interpreters_are_told_oldest_first_and_without_their_config_scripts(tmp_path):
+    names = ["usr/bin/python3.9", "usr/bin/python3.11", "usr/bin/python3.11-config", "usr/local/bin/python3.13"]
+    system = _system.read_system(root=tree(tmp_path, dict.fromkeys(names, "")))
+    assert system["pythons"] == [
+        {"path": "/usr/bin/python3.9", "version": "3.9"},
+        {"path": "/usr/bin/python3.11", "version": "3.11"},
+        {"path": "/usr/local/bin/python3.13", "version": "3.13"},
+    ]
+
+
+def test_the_c_library_tells_its_version_itself(tmp_path):
+    banner = "\x00GNU C Library (Ubuntu GLIBC 2.39-0ubuntu8.4) stable release version 2.39.\nCopyright"
+    assert _system.read_system(root=tree(tmp_path, {"usr/lib64/libc.so.6": banner}))["glibc"] == "2.39"
+
+
+def test_the_newest_compiler_counts_by_number_not_by_letter(tmp_path):
+    files = ["usr/bin/gcc", "usr/lib/gcc/x86_64-linux-gnu/9/cc1", "usr/lib/gcc/x86_64-linux-gnu/12/cc1"]
+    assert _system.read_system(root=tree(tmp_path, dict.fromkeys(files, "")))["gcc"] == "12"
+
+
+def test_a_place_that_does_not_exist_yet_has_the_space_of_its_parent(tmp_path):
+    free = _system.read_system(places=[str(tmp_path / "not" / "yet"), str(tmp_path)])["free_mib"]
+    near, parent = free.values()
+    assert near > 0
+    assert abs(near - parent) < 1024
+
+
+def test_dpkg_tells_installed_packages_only():
+    lines = [
+        "Package: a",
+        "Status: install ok installed",
+        "Version: 1",
+        "",
+        "Package: b",
+        "Status: deinstall ok config-files",
+    ]
+    assert _installed.parse_dpkg_status([*lines, "Version: 2"], names=["a", "b", "c"]) == {"a": "1"}

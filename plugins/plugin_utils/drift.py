@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a machine is not as planned, component by component.
+
+A component is as planned when it has a receipt, the receipt's inputs are those it would be given now, and the machine
+still bears out the receipt's evidence.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
+
+# A proof is as good as what it proved: when one of these changes, it is to be repeated.
+PROVED = ("nvidia_driver", "cuda", "cudnn", "anaconda", "tensorflow")
+
+
+def compare(
+    plan: Mapping[str, Any],
+    stack: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    now: datetime.datetime | None = None,
+) -> list[dict[str, Any]]:
+    """Return ``{component, drifted, reasons}`` for each component of ``plan``, in the plan's order.
+
+    ``stack`` is what stack_info returned, ``inputs`` are the role inputs that the inventory sets, ``now`` is the time
+    that a proof's age is counted to (UTC; the current time unless given).
+    """
+    found: list[dict[str, Any]] = []
+    for component, decided in plan["components"].items():
+        receipt = stack["components"].get(component)
+        wanted = wanted_inputs(component, decided, inputs)
+        reasons = _reasons(component, wanted, receipt)
+        if component == "cifar10" and not reasons and receipt is not None:
+            drifted = [item["component"] for item in found if item["drifted"] and item["component"] in PROVED]
+            reasons = [f"{name} changes" for name in drifted] + _proof(wanted, receipt, now)
+        found.append({"component": component, "drifted": bool(reasons), "reasons": reasons})
+    return found
+
+
+def text(drifts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return what differs on each host as lines of at most 100 columns; hosts that differ alike stand together."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for host, components in drifts.items():
+        found = tuple((item["component"], "; ".join(item["reasons"])) for item in components if item["drifted"])
+        groups.setdefault(found, []).append(host)
+    lines: list[str] = []
+    for found, hosts in groups.items():
+        title = f"{', '.join(hosts)}: {'is' if len(hosts) == 1 else 'are'} as planned, nothing would change"
+        lines += wrap(title if not found else f"{', '.join(hosts)}: would change", width=100, subsequent_indent="  ")
+        for component, reasons in found:
+            lines += wrap(f"  {component:<14}  {reasons}", width=100, subsequent_indent=" " * 18)
+    return "\n".join(lines)
+
+
+def wanted_inputs(component: str, decided: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs a role would get now: its defaults, then the inventory's, then those the plan decided."""
+    given = {name: value for name, value in inputs.items() if role_inputs.role_of(name) == component}
+    return {**role_inputs.defaults(component), **given, **decided}
+
+
+def _reasons(component: str, wanted: Mapping[str, Any], receipt: Mapping[str, Any] | None) -> list[str]:
+    if receipt is None:
+        return ["not installed by this collection"]
+    recorded = receipt["inputs"]
+    reasons = [
+        f"{name} is {recorded[name]!r}, planned {value!r}" if name in recorded else f"{name} is new, planned {value!r}"
+        for name, value in without_secrets(wanted).items()
+        if name not in recorded or recorded[name] != value
+    ]
+    return reasons + [_evidence(item) for item in receipt["broken"]]
+
+
+def _evidence(item: Mapping[str, Any]) -> str:
+    if item["found"] is None:
+        return f"{item['kind']} {item['name']} is gone"
+    if item["kind"] == "package":
+        return f"package {item['name']} is {item['found']}, was {item['expected']}"
+    return f"{item['kind']} {item['name']} was changed by hand"
+
+
+def _proof(wanted: Mapping[str, Any], receipt: Mapping[str, Any], now: datetime.datetime | None) -> list[str]:
+    """Say so when the proof failed, or is older than ``cifar10_max_age`` days; 0 means that a proof never ages."""
+    if not receipt["details"]["passed"]:
+        return ["the last proof failed"]
+    days = int(wanted["cifar10_max_age"])
+    finished = datetime.datetime.fromisoformat(receipt["details"]["finished"])
+    age = (now or datetime.datetime.now(datetime.timezone.utc)) - finished
+    if days and age > datetime.timedelta(days=days):
+        return [f"proved on {finished.date()}, longer ago than cifar10_max_age ({days} days)"]
+    return []

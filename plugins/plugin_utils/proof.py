@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge a training job: what it shows, what it disproves, and what nobody looked at.
+
+Pure. Every check ends as passed, failed or not_checked. What could not be looked at is never passed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# Accuracy after the recipe's own number of epochs, with room below what sound machines reach: see docs/cifar10.md.
+FLOORS = {"canonical": 0.67, "path": 0.62, "generated": 0.75}
+
+NO_GPU = "There is no NVIDIA GPU on this machine."
+NO_TELEMETRY = "NVIDIA's management library (NVML) gave no readings."
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the machine is held to. A floor of 0 is no floor, but for accuracy, where it is the images' own."""
+
+    gpus: int
+    min_accuracy: float = 0
+    min_images_per_s: float = 0
+    min_utilization: float = 0  # percent, of each GPU, in the stretches that the job marks
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    status: str  # passed, failed or not_checked
+    detail: str
+
+
+def judge(job: Mapping[str, Any], expected: Expected) -> list[dict[str, str]]:
+    """Return the checks of what the module gpu_job returned, as dictionaries in the order people read them."""
+    return [asdict(check) for check in _checks(job, expected)]
+
+
+def _checks(job: Mapping[str, Any], expected: Expected) -> Iterator[Check]:
+    result = job.get("result")
+    if job.get("rc") != 0 or job.get("reason") != "exited" or not isinstance(result, Mapping):
+        yield Check("training", "failed", _cause(job))
+        for name in ("accuracy", "learning", "devices", "throughput"):
+            yield Check(name, "not_checked", "The training did not come to its end.")
+    else:
+        yield _verdict("training", True, f"{result['epochs']} epochs in {result['seconds_training']:.0f} s.")
+        yield _accuracy(result, expected)
+        yield _learning(result["history"])
+        yield _devices(result, expected)
+        yield _throughput(result, expected)
+    yield from _gpu_checks(job.get("telemetry"), expected)
+
+
+def _cause(job: Mapping[str, Any]) -> str:
+    if job.get("rc") == 0 and job.get("reason") == "exited":
+        return "The trainer ended well and left no result."
+    return str(job.get("msg") or "The job failed without a word.").removesuffix(".") + "."
+
+
+def _verdict(name: str, good: bool, detail: str) -> Check:
+    return Check(name, "passed" if good else "failed", detail)
+
+
+def _accuracy(result: Mapping[str, Any], expected: Expected) -> Check:
+    data = result["dataset"]
+    floor = expected.min_accuracy or FLOORS[data["source"]]
+    return _verdict(
+        "accuracy",
+        result["accuracy"] >= floor,
+        f"{result['accuracy']:.3f} on {data['test']:,} test images ({data['name']}); at least {floor:.3f} was asked.",
+    )
+
+
+def _learning(history: list[Mapping[str, Any]]) -> Check:
+    losses = [epoch["loss"] for epoch in history]
+    if not all(isinstance(loss, (int, float)) and math.isfinite(loss) for loss in losses):
+        return _verdict("learning", False, "The loss was not a number in some epoch.")
+    if len(losses) < 2:
+        return Check("learning", "not_checked", "One epoch alone does not show that the loss falls.")
+    return _verdict("learning", losses[-1] < losses[0], f"The loss went from {losses[0]:.3f} to {losses[-1]:.3f}.")
+
+
+def _devices(result: Mapping[str, Any], expected: Expected) -> Check:
+    seen = [device for device in result["devices"] if device["kind"] == "GPU"]
+    used = [name for name in result["trained_on"] if name.startswith("GPU")]
+    detail = f"TensorFlow sees {_gpus(len(seen))} and trained on {', '.join(result['trained_on'])}"
+    good = len(seen) == len(used) == expected.gpus
+    return _verdict(
+        "devices", good, f"{detail}; {_gpus(expected.gpus)} {'are' if expected.gpus > 1 else 'is'} planned."
+    )
+
+
+def _gpus(count: int) -> str:
+    return "no GPU" if count == 0 else "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _throughput(result: Mapping[str, Any], expected: Expected) -> Check:
+    rate = f"{result['images_per_s']:,.0f} images/s"
+    if not expected.min_images_per_s:
+        return Check("throughput", "not_checked", f"{rate}; nothing is known of what to expect here.")
+    good = result["images_per_s"] >= expected.min_images_per_s
+    return _verdict("throughput", good, f"{rate}; at least {expected.min_images_per_s:,.0f} was asked.")
+
+
+def _gpu_checks(telemetry: Mapping[str, Any] | None, expected: Expected) -> Iterator[Check]:
+    names = ("gpu_utilization", "throttling", "pcie", "other_processes", "ecc")
+    if not expected.gpus or not telemetry or not telemetry["gpus"]:
+        for name in names:
+            yield Check(name, "not_checked", NO_TELEMETRY if expected.gpus else NO_GPU)
+        return
+    gpus = telemetry["gpus"]
+    yield _utilization(gpus, expected)
+    yield _throttling(gpus)
+    yield _pcie(gpus)
+    yield _other_processes(gpus)
+    yield _ecc(gpus)
+
+
+def _each(gpus: list[Mapping[str, Any]], words: dict[int, str]) -> str:
+    """`gpu 0: …; gpu 1: …`, for the GPUs that there is something to say about."""
+    return "; ".join(f"GPU {gpu['index']}: {words[gpu['index']]}" for gpu in gpus if gpu["index"] in words)
+
+
+def _utilization(gpus: list[Mapping[str, Any]], expected: Expected) -> Check:
+    means = {gpu["index"]: gpu["window"].get("utilization", {}).get("mean") for gpu in gpus}
+    known = {index: mean for index, mean in means.items() if mean is not None}
+    if not known:
+        return Check("gpu_utilization", "not_checked", "No utilization was read between the marks.")
+    detail = _each(gpus, {index: f"{mean:.0f} %" for index, mean in known.items()})
+    if not expected.min_utilization:
+        return Check("gpu_utilization", "not_checked", f"{detail}; no floor was asked.")
+    good = len(known) == len(means) and min(known.values()) >= expected.min_utilization
+    return _verdict("gpu_utilization", good, f"{detail}; at least {expected.min_utilization:.0f} % was asked of each.")
+
+
+def _throttling(gpus: list[Mapping[str, Any]]) -> Check:
+    if any(gpu["throttled"] is None for gpu in gpus):
+        return Check("throttling", "not_checked", "The reasons for lower clocks could not be read.")
+    slowed = {gpu["index"]: ", ".join(gpu["throttled"]) for gpu in gpus if gpu["throttled"]}
+    return _verdict("throttling", not slowed, _each(gpus, slowed) + "." if slowed else "No GPU was slowed down.")
+
+
+def _pcie(gpus: list[Mapping[str, Any]]) -> Check:
+    links = {gpu["index"]: gpu["pcie"] for gpu in gpus if gpu["pcie"]}
+    if len(links) < len(gpus):
+        return Check("pcie", "not_checked", "The PCIe link could not be read.")
+    words = {
+        index: f"generation {link['generation']} of {link['generation_max']}, x{link['width']} of x{link['width_max']}"
+        for index, link in links.items()
+    }
+    good = all(
+        link["generation"] >= link["generation_max"] and link["width"] >= link["width_max"] for link in links.values()
+    )
+    return _verdict("pcie", good, _each(gpus, words) + ".")
+
+
+def _other_processes(gpus: list[Mapping[str, Any]]) -> Check:
+    if any(gpu["processes"] is None for gpu in gpus):
+        return Check("other_processes", "not_checked", "The GPUs' processes could not be read, or not told apart.")
+    others = {
+        gpu["index"]: ", ".join(f"{one['name']} of {one['user']} (process {one['pid']})" for one in gpu["processes"])
+        for gpu in gpus
+        if gpu["processes"]
+    }
+    detail = _each(gpus, others) + "." if others else "The job had the GPUs to itself."
+    return _verdict("other_processes", not others, detail)
+
+
+def _ecc(gpus: list[Mapping[str, Any]]) -> Check:
+    counts = {gpu["index"]: gpu["ecc_errors"] for gpu in gpus if gpu["ecc_errors"] is not None}
+    if not counts:
+        return Check("ecc", "not_checked", "These GPUs do not count memory errors.")
+    bad = {index: f"{count} new uncorrected errors" for index, count in counts.items() if count}
+    return _verdict("ecc", not bad, _each(gpus, bad) + "." if bad else "No new uncorrected memory error.")

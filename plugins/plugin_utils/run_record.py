@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run knows of one machine, put together for its report."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+# The phases of a run, in their order; a phase's time is up to its own mark from the one before.
+PHASES = ("look", "plan", "converge", "prove")
+
+
+def run_record(variables: Mapping[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
+    """Return the record of one machine from the variables that the playbooks keep of it.
+
+    In check mode nothing converged, whatever ran.
+    """
+    gpu, stack = (_answer(variables.get(name)) for name in ("gpulab_gpu", "gpulab_stack"))
+    times = variables.get("gpulab_times") or {}
+    proof = (((stack or {}).get("components") or {}).get("cifar10") or {}).get("details")
+    converged = [] if check_mode else list(variables.get("gpulab_converged") or [])
+    failed, lost = variables.get("gpulab_failed"), _lost(variables)
+    return {
+        "host": variables["inventory_hostname"],
+        "gpu": gpu,
+        "system": (stack or {}).get("system"),
+        "plan": variables.get("gpulab_plan"),
+        "drift": variables.get("gpulab_drift") or [],
+        "converged": converged,
+        "proof": proof,
+        "proved_now": _is_of_this_run(proof, times),
+        "failed": failed or lost,
+        "unreachable": bool(lost) or any(_silent(variables.get(name)) for name in ("gpulab_gpu", "gpulab_stack")),
+        "timings": durations(times),
+    }
+
+
+def _answer(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What a module returned, if it ran."""
+    return None if not result or _silent(result) or result.get("skipped") else result
+
+
+def _is_of_this_run(proof: Mapping[str, Any] | None, times: Mapping[str, Any]) -> bool:
+    """Whether a proof, which may be one that failed, was made since the run began; both times are the controller's."""
+    if not proof or "start" not in times:
+        return False
+    return datetime.datetime.fromisoformat(proof["finished"]).timestamp() >= float(times["start"])
+
+
+def _silent(result: Mapping[str, Any] | None) -> bool:
+    return bool(result and result.get("unreachable"))
+
+
+def _lost(variables: Mapping[str, Any]) -> dict[str, str] | None:
+    """What is said of a machine that was left by Ansible in the midst of something, which only the unreachable are."""
+    under_way = variables.get("gpulab_under_way")
+    if not under_way or "gpulab_failed" in variables:
+        return None
+    return {"task": "", "message": f"It stopped answering during {under_way}."}
+
+
+def durations(times: Mapping[str, Any]) -> dict[str, float]:
+    """Return the seconds that each phase took, from the marks (Unix time in seconds) that were reached."""
+    seconds = {}
+    before = float(times.get("start", 0))
+    for phase in PHASES:
+        if phase in times:
+            mark = float(times[phase])
+            seconds[phase] = round(mark - before, 1)
+            before = mark
+    return seconds

@@ -1,0 +1,133 @@
+"""What the clients say, and under which variables they are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import (
+    REMEDIES,
+    Answer,
+    Client,
+    CondaError,
+    find_client,
+    read_error,
+)
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip, pip_settings, render_report
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import read_request
+
+# Answers of conda 26.7.2 with conda-anaconda-tos 0.2, to a local channel. Those that a local channel cannot bring about
+# (terms_of_service, disk, permission, checksum) are conda's own exceptions, written by conda's own printer.
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "conda"
+
+
+def answer(name: str) -> Answer:
+    return Answer(code=1, stdout=(FIXTURES / f"conda_{name}.json").read_text(), stderr="")
+
+
+@pytest.mark.parametrize(
+    "kind", ["terms_of_service", "channel", "packages", "conflict", "network", "disk", "checksum", "permission"]
+)
+def test_condas_error_is_named(kind: str) -> None:
+    error = read_error(answer(kind))
+    assert error.kind == kind
+    assert error.remedy == REMEDIES[kind]
+    assert str(error)
+
+
+def test_a_refusal_of_terms_names_the_channels_and_the_free_way() -> None:
+    error = read_error(answer("terms_of_service"))
+    assert "https://repo.anaconda.com/pkgs/main" in str(error)
+    assert "Miniforge" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "kind"),
+    [
+        ('{"success": false, "solver_problems": ["nothing provides nosuch"]}', "", "packages"),
+        ('{"success": false, "solver_problems": ["package a requires b"]}', "", "conflict"),
+        ("", "critical libmamba Could not solve for environment specs", "conflict"),
+        ("", "error    libmamba Could not resolve host: conda.anaconda.org", "network"),
+        ("", "OSError: [Errno 28] No space left on device", "disk"),
+        ("", "Traceback (most recent call last):\n  File x\nKeyError: 'y'", "client"),
+    ],
+)
+def test_an_error_in_words_alone_is_named_too(stdout: str, stderr: str, kind: str) -> None:
+    assert read_error(Answer(1, stdout, stderr)).kind == kind
+
+
+def test_the_answer_is_found_behind_progress_and_banners() -> None:
+    said = 'banner {not json}\n{"fetch": "x", "progress": 1.0}\0{"success": true, "prefix": "/x"}\n'
+    assert Answer(0, said, "").document == {"success": True, "prefix": "/x"}
+
+
+def fake(folder: Path, body: str, *, name: str = "conda") -> str:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["create", "create_dry_run"])
+def test_what_would_be_linked_is_read_from_condas_answer(tmp_path: Path, name: str) -> None:
+    client = Client(fake(tmp_path, f"cat {FIXTURES / f'conda_{name}.json'}"))
+    linked = client.create(str(tmp_path / "env"), read_request(packages=["python"]), dry_run=True)
+    assert "tinytf-2.15.0-cpu_0" in linked
+
+
+def test_a_client_is_asked_unattended_and_for_the_declared_channels_alone(tmp_path: Path) -> None:
+    client = Client(fake(tmp_path, 'echo "$@" > "$HOME/asked"; echo "{}"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        client.create("/x", read_request(packages=["python=3.12"], channels=["conda-forge"]))
+    asked = (tmp_path / "asked").read_text().strip()
+    assert asked == "create --yes --json --quiet --prefix /x --override-channels -c conda-forge python=3.12"
+
+
+@pytest.mark.parametrize("consent", [False, True])
+def test_only_the_option_accepts_terms(monkeypatch: pytest.MonkeyPatch, consent: bool) -> None:
+    for name in ("CI", "GITHUB_ACTIONS", "JENKINS_URL", "CONDA_PLUGINS_AUTO_ACCEPT_TOS"):
+        monkeypatch.setenv(name, "yes")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    variables = Client("/opt/conda/bin/conda", accept_tos=consent).environment({"cuda": "12.8", "__glibc": "2.28"})
+    assert ("CONDA_PLUGINS_AUTO_ACCEPT_TOS" in variables) is consent
+    assert not {"CI", "GITHUB_ACTIONS", "JENKINS_URL"} & set(variables)
+    assert variables["HTTPS_PROXY"] == "http://proxy:3128"
+    assert (variables["CONDA_OVERRIDE_CUDA"], variables["CONDA_OVERRIDE_GLIBC"]) == ("12.8", "2.28")
+
+
+def test_a_client_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CondaError, match="cannot run"):
+        Client(str(tmp_path / "none")).create("/x", read_request(packages=["python"]))
+
+
+def test_the_client_named_comes_before_any_other(tmp_path: Path) -> None:
+    mine = fake(tmp_path, "", name="micromamba")
+    assert find_client(mine) == mine
+    assert find_client(str(tmp_path / "none")) == ""
+    assert Client(mine).kind == "micromamba"
+
+
+def test_pips_index_is_handed_to_uv(tmp_path: Path) -> None:
+    conf = tmp_path / "pip.conf"
+    conf.write_text("[global]\nindex-url = https://mirror/simple\nextra-index-url =\n  https://one\n  https://two\n")
+    found = pip_settings({"PIP_FIND_LINKS": "/wheels"}, files=[str(conf)])
+    assert found["UV_DEFAULT_INDEX"] == "https://mirror/simple"
+    assert found["UV_INDEX"] == "https://one https://two"
+    assert found["UV_FIND_LINKS"] == "/wheels"
+    assert pip_settings({}, files=[]) == {}
+
+
+def test_pips_failures_are_named(tmp_path: Path) -> None:
+    uv = fake(tmp_path, "echo 'error: Hash mismatch for six' >&2; exit 1", name="uv")
+    with pytest.raises(CondaError) as caught:
+        Pip(uv=uv).install(str(tmp_path), packages=[], lock="six==1 --hash=sha256:0\n")
+    assert caught.value.kind == "checksum"
+
+
+def test_pips_report_becomes_a_lock() -> None:
+    report = (
+        '{"install": [{"metadata": {"name": "Six", "version": "1.17.0"},'
+        ' "download_info": {"archive_info": {"hashes": {"sha256": "ab"}}}}]}'
+    )
+    assert render_report(report) == "six==1.17.0 \\\n    --hash=sha256:ab\n"

@@ -1,0 +1,151 @@
+"""Which components differ from the plan, and why."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift, input_problems
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, SETTINGS
+
+NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.timezone.utc)
+PLAN = {
+    "components": {
+        "os_prep": {"os_prep_kernel_headers": False},
+        "tensorflow": {"tensorflow_version": "2.21.0"},
+        "cifar10": {"cifar10_gpus": 0},
+    }
+}
+
+
+def machine(**changes: dict) -> dict:
+    """A machine that is as planned, but for ``changes`` by component."""
+    components = {}
+    for name, decided in PLAN["components"].items():
+        components[name] = {
+            "inputs": drift.wanted_inputs(name, decided, {}),
+            "broken": [],
+            "details": {"passed": True, "finished": "2026-11-20T12:00:00+00:00"},
+            **changes.get(name, {}),
+        }
+    return {"components": {name: found for name, found in components.items() if not found.get("gone")}}
+
+
+def drifted(stack: dict, inputs: dict | None = None) -> dict[str, list[str]]:
+    found = drift.compare(PLAN, stack, inputs or {}, now=NOW)
+    assert [item["component"] for item in found] == list(PLAN["components"])
+    return {item["component"]: item["reasons"] for item in found if item["drifted"]}
+
+
+def test_a_machine_as_planned_has_no_drift():
+    assert drifted(machine()) == {}
+
+
+def test_a_bare_machine_differs_in_every_component():
+    assert set(drifted({"components": {}})) == set(PLAN["components"])
+
+
+def test_a_changed_plan_is_named_with_both_values_and_the_proof_is_repeated():
+    old = drift.wanted_inputs("tensorflow", {"tensorflow_version": "2.20.0"}, {})
+    assert drifted(machine(tensorflow={"inputs": old})) == {
+        "tensorflow": ["tensorflow_version is '2.20.0', planned '2.21.0'"],
+        "cifar10": ["tensorflow changes"],
+    }
+
+
+def test_an_input_that_the_inventory_sets_or_drops_is_drift():
+    assert drifted(machine(), {"os_prep_open_files": 1000}) == {
+        "os_prep": ["os_prep_open_files is 65536, planned 1000"]
+    }
+    was_set = drift.wanted_inputs("os_prep", PLAN["components"]["os_prep"], {"os_prep_open_files": 1000})
+    assert "os_prep" in drifted(machine(os_prep={"inputs": was_set}))
+
+
+def test_a_password_in_an_input_is_no_drift():
+    url = {"tensorflow_index_url": "https://me:secret@mirror.example/simple"}
+    recorded = drift.wanted_inputs("tensorflow", PLAN["components"]["tensorflow"], url)
+    recorded["tensorflow_index_url"] = "https://mirror.example/simple"
+    assert drifted(machine(tensorflow={"inputs": recorded}), url) == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"kind": "package", "name": "gcc", "expected": "12", "found": "13"}, "package gcc is 13, was 12"),
+        ({"kind": "file", "name": "/etc/x", "expected": "a", "found": None}, "file /etc/x is gone"),
+        ({"kind": "environment", "name": "/e", "expected": "a", "found": "b"}, "environment /e was changed by hand"),
+    ],
+)
+def test_broken_evidence_is_told_in_words(found, words):
+    assert drifted(machine(os_prep={"broken": [found]})) == {"os_prep": [words]}
+
+
+def test_an_old_proof_is_repeated_only_where_an_age_is_set():
+    aged = {"cifar10_max_age": 2}
+    recorded = drift.wanted_inputs("cifar10", {"cifar10_gpus": 0}, aged)
+    stack = machine(cifar10={"inputs": recorded})
+    assert drifted(stack, aged) == {}
+    stack["components"]["cifar10"]["details"]["finished"] = "2026-11-19T12:00:00+00:00"
+    assert drifted(stack, aged) == {"cifar10": ["proved on 2026-11-19, longer ago than cifar10_max_age (2 days)"]}
+
+
+def test_a_failed_proof_is_repeated():
+    stack = machine()
+    stack["components"]["cifar10"]["details"]["passed"] = False
+    assert drifted(stack) == {"cifar10": ["the last proof failed"]}
+
+
+def test_problems_name_the_variable_the_value_and_what_is_allowed():
+    cases = {
+        "tensorflow_verison": ("2.20.0", "did you mean tensorflow_version?"),
+        "tensorflow_build": ("gpu", "value of tensorflow_build must be one of: cpu, cuda, got: gpu"),
+        "tensorflow_version": (["2.20.0"], "tensorflow_version is a list; it must be text"),
+        "os_prep_open_files": ("many", "many"),
+        "os_prep_memlock": ("perhaps", "not a valid boolean"),
+        "os_prep_xyzzy_xyzzy_xyzzy": (1, "ansible-doc -t role gpulab.workstation.os_prep"),
+    }
+    for name, (value, words) in cases.items():
+        problems = input_problems.problems({name: value})
+        assert len(problems) == 1, (name, problems)
+        assert name in problems[0]
+        assert words in problems[0]
+
+
+def test_auto_and_sound_values_are_no_problem():
+    sound = {
+        "tensorflow_version": "auto",
+        "tensorflow_build": "cpu",
+        "os_prep_open_files": "4096",
+        "unrelated": object(),
+    }
+    assert input_problems.problems(sound) == []
+
+
+def test_auto_is_for_what_the_plan_decides():
+    decided = dict.fromkeys((*PINS, *SETTINGS), "auto")
+    assert input_problems.problems({**decided, "nvidia_driver_display": "auto"}) == []
+    for name in ("os_prep_open_files", "tensorflow_prefix", "nvidia_driver_state", "nvidia_driver_hold"):
+        (problem,) = input_problems.problems({name: "auto"})
+        assert problem.startswith(f"{name} is auto; the plan does not decide it"), problem
+
+
+def test_an_input_that_outranks_the_plan_is_refused_where_it_says_something_else():
+    plan = {"components": {"tensorflow": {"tensorflow_version": "2.21.0"}}}
+    assert input_problems.overruled({"tensorflow_version": "auto"}, plan) == [
+        "The command line (-e) sets tensorflow_version to auto and outranks the plan, which chose 2.21.0: "
+        "say tensorflow_version=2.21.0 there, or set it in the inventory."
+    ]
+    plan = {"components": {"os_prep": {"os_prep_kernel_headers": False}, "cifar10": {"cifar10_gpus": 0}}}
+    assert input_problems.overruled({"os_prep_kernel_headers": "false", "cifar10_gpus": "0"}, plan) == []
+
+
+def test_hosts_that_differ_alike_stand_together_in_the_text():
+    as_planned = drift.compare(PLAN, machine(), {}, now=NOW)
+    bare = drift.compare(PLAN, {"components": {}}, {}, now=NOW)
+    assert drift.text({"a": as_planned, "b": bare, "c": bare}).splitlines() == [
+        "a: is as planned, nothing would change",
+        "b, c: would change",
+        "  os_prep         not installed by this collection",
+        "  tensorflow      not installed by this collection",
+        "  cifar10         not installed by this collection",
+    ]

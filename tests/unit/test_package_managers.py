@@ -1,0 +1,226 @@
+"""apt and dnf: what they print is read right, and what they are told to do is one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import (
+    Apt,
+    Dnf,
+    package_manager,
+    parse_dpkg_status,
+    parse_policy,
+)
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
+from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, Plan, Request
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "packages"
+REQUEST = Request(
+    name="nvidia-driver", choices=[["nvidia-smi"]], owned=["nvidia-*", "!nvidia-cuda-*"], anchor=["nvidia-smi"]
+)
+
+
+class Machine:
+    """Answers commands by their first words, and remembers them."""
+
+    def __init__(self, answers: Dict[str, Any]) -> None:
+        self.answers = answers
+        self.asked: List[str] = []
+
+    def __call__(self, argv: Sequence[str]) -> Tuple[int, str, str]:
+        line = " ".join(argv)
+        self.asked.append(line)
+        for words, answer in self.answers.items():
+            if words in line:
+                return answer if isinstance(answer, tuple) else (0, answer, "")
+        return 0, "", ""
+
+
+def _fixture(name: str) -> str:
+    return (FIXTURES / f"{name}.txt").read_text()
+
+
+def test_a_policy_lists_what_sources_offer_newest_first() -> None:
+    available = parse_policy(_fixture("apt_cache_policy_two_versions"))
+    assert available["nvidia-kernel-dkms"] == ["535.309.01-0+deb12u1", "535.261.03-1"]
+    assert available["nvidia-open-kernel-dkms"] == ["535.261.03-1"]
+
+
+def test_a_version_that_only_the_machine_has_or_a_pin_forbids_is_not_on_offer() -> None:
+    text = (
+        "nvidia-smi:\n  Installed: 1-1\n  Candidate: 1-1\n  Version table:\n"
+        "     3-1 -1\n        500 http://nvidia.example  Packages\n"
+        " *** 1-1 100\n        100 /var/lib/dpkg/status\n"
+    )
+    assert parse_policy(text) == {}
+
+
+def test_what_dpkg_left_half_way_is_told_from_what_is_installed_and_held() -> None:
+    text = "ii \ta\t1\nhi \tb\t2\niF \tc\t3\nrc \td\t4\nun \te\t\niU \tf\t5\nit \tg\t6\n"
+    installed, held, interrupted = parse_dpkg_status(text)
+    assert installed == {"a": "1", "b": "2", "c": "3", "f": "5", "g": "6"}
+    assert held == {"b"}
+    assert interrupted == ["c", "f", "g"]
+
+
+def test_a_real_debian_machine_has_its_driver_held() -> None:
+    installed, held, interrupted = parse_dpkg_status(_fixture("dpkg_query_debian_12_driver"))
+    assert installed["nvidia-smi"] == "535.261.03-1"
+    assert {"nvidia-smi", "libnvidia-ml1", "nvidia-kernel-dkms"} <= held
+    assert "dkms" not in held
+    assert interrupted == []
+
+
+def test_apt_does_a_change_in_one_transaction_after_a_look_at_it() -> None:
+    machine = Machine({"--simulate": "Inst nvidia-smi\nRemv nvidia-old [1]\n"})
+    Apt(run=machine).apply(request=REQUEST, plan=Plan(install={"nvidia-smi": "2-1"}, remove=["nvidia-old"]))
+    assert [line.endswith("install nvidia-smi=2-1 nvidia-old-") for line in machine.asked] == [True, True]
+
+
+def test_apt_never_removes_what_is_not_part_of_the_set() -> None:
+    machine = Machine({"--simulate": "Remv gnome-shell [43]\nRemv nvidia-old [1]\n"})
+    with pytest.raises(PackageError, match="also remove gnome-shell, which"):
+        Apt(run=machine).apply(request=REQUEST, plan=Plan(install={"nvidia-smi": "2-1"}))
+    assert len(machine.asked) == 1
+
+
+def test_apt_pins_the_version_and_keeps_unattended_upgrades_away() -> None:
+    files = Apt(run=Machine({})).files(request=REQUEST, plan=Plan(version="535.261.03"), hold=True)
+    pin, blacklist = files.values()
+    assert pin is not None and "Package: nvidia-*\nPin: version 535.261.03-*\nPin-Priority: 1001\n" in pin
+    assert blacklist is not None and '"^nvidia-.*$";' in blacklist
+
+
+def test_a_package_manager_is_chosen_by_the_family() -> None:
+    assert isinstance(package_manager(family="debian", run=Machine({})), Apt)
+    assert isinstance(package_manager(family="redhat", run=Machine({})), Dnf)
+    with pytest.raises(PackageError):
+        package_manager(family="other", run=Machine({}))
+
+
+def test_dnf_locks_name_version_and_epoch_and_leaves_other_locks(tmp_path: Path) -> None:
+    locks = tmp_path / "etc/dnf/plugins/versionlock.list"
+    locks.parent.mkdir(parents=True)
+    locks.write_text("kernel-0:5.14.0-570.el9.*\nnvidia-driver-3:570.1-1.el9.*\n")
+    machine = Machine({"rpm -q": "nvidia-driver\t3:580.95.05-1.el9\n"})
+    Dnf(run=machine, root=str(tmp_path)).hold(["nvidia-driver"])
+    assert locks.read_text() == "kernel-0:5.14.0-570.el9.*\nnvidia-driver-3:580.95.05-1.el9.*\n"
+    Dnf(run=machine, root=str(tmp_path)).release(["nvidia-driver"])
+    assert locks.read_text() == "kernel-0:5.14.0-570.el9.*\n"
+
+
+def test_dnf_tells_the_stream_that_is_enabled(tmp_path: Path) -> None:
+    state = tmp_path / "etc/dnf/modules.d/nvidia-driver.module"
+    request = Request(name="x", choices=[["nvidia-driver"]], stream="nvidia-driver:580-open")
+    dnf = Dnf(run=Machine({}), root=str(tmp_path))
+    assert dnf.find(request).stream == "nvidia-driver:"
+    state.parent.mkdir(parents=True)
+    state.write_text("[nvidia-driver]\nname=nvidia-driver\nstream=580-open\nprofiles=\nstate=enabled\n")
+    assert dnf.find(request).stream == "nvidia-driver:580-open"
+
+
+# The whole of a change, on a machine whose apt does as it is told.
+
+
+class Debian(Machine):
+    """An apt machine whose packages change when it is told so."""
+
+    def __init__(self, offered: Dict[str, List[str]]) -> None:
+        super().__init__({})
+        self.installed: Dict[str, str] = {}
+        self.held: set[str] = set()
+        self.offered = offered
+        self.breaks = False
+
+    def __call__(self, argv: Sequence[str]) -> Tuple[int, str, str]:
+        self.asked.append(" ".join(argv))
+        words = list(argv)
+        if words[0] == "dpkg-query":
+            mark = {True: "h", False: "i"}
+            lines = [f"{mark[name in self.held]}i \t{name}\t{version}" for name, version in self.installed.items()]
+            return 0, "\n".join(lines), ""
+        if words[:2] == ["apt-cache", "policy"]:
+            return 0, "".join(self._policy(name) for name in words[2:]), ""
+        if words[:2] == ["apt-mark", "hold"]:
+            self.held |= set(words[2:])
+        if "install" in words and "--simulate" not in words:
+            if self.breaks:
+                return 100, "", "E: Sub-process /usr/bin/dpkg returned an error code (1)"
+            for word in words[words.index("install") + 1 :]:
+                name, equals, version = word.partition("=")
+                if equals:
+                    self.installed[name] = version
+                else:
+                    del self.installed[word.rstrip("-")]
+        return 0, "", ""
+
+    def _policy(self, name: str) -> str:
+        versions = "".join(
+            f"     {v} 500\n        500 http://mirror.example Packages\n" for v in self.offered.get(name, [])
+        )
+        return f"{name}:\n  Version table:\n{versions}"
+
+
+@pytest.fixture()
+def debian() -> Debian:
+    return Debian({"nvidia-smi": ["2-1", "1-1"]})
+
+
+def _set(machine: Debian, root: Path, release: str = "") -> PackageSet:
+    (root / "var/lib/apt/lists").mkdir(parents=True, exist_ok=True)
+    request = Request(**{**REQUEST.__dict__, "release": release})
+    return PackageSet(manager=Apt(run=machine, root=str(root)), request=request, root=str(root))
+
+
+def test_a_set_is_installed_held_and_then_left_alone(debian: Debian, tmp_path: Path) -> None:
+    first = _set(debian, tmp_path).ensure(state="present", hold=True, check=False)
+    assert (first.changed, first.after, debian.held) == (True, {"nvidia-smi": "2-1"}, {"nvidia-smi"})
+    debian.asked.clear()
+    assert not _set(debian, tmp_path).ensure(state="present", hold=True, check=False).changed
+    assert [line.split()[0] for line in debian.asked] == ["dpkg-query", "apt-cache"], "no network, no transaction"
+
+
+def test_check_mode_says_what_the_real_run_does_and_does_nothing(debian: Debian, tmp_path: Path) -> None:
+    predicted = _set(debian, tmp_path).ensure(state="present", hold=True, check=True)
+    assert debian.installed == {} and not (tmp_path / "etc").exists()
+    real = _set(debian, tmp_path).ensure(state="present", hold=True, check=False)
+    assert (predicted.changed, predicted.after) == (real.changed, real.after)
+
+
+def test_a_hold_that_somebody_took_off_comes_back(debian: Debian, tmp_path: Path) -> None:
+    _set(debian, tmp_path).ensure(state="present", hold=True, check=False)
+    debian.held.clear()
+    assert _set(debian, tmp_path).ensure(state="present", hold=True, check=False).changed
+    assert debian.held == {"nvidia-smi"}
+
+
+def test_the_set_before_comes_back(debian: Debian, tmp_path: Path) -> None:
+    _set(debian, tmp_path, "1").ensure(state="present", hold=True, check=False)
+    _set(debian, tmp_path, "2").ensure(state="present", hold=True, check=False)
+    back = _set(debian, tmp_path).ensure(state="previous", hold=True, check=False)
+    assert (back.plan.version, debian.installed) == ("1", {"nvidia-smi": "1-1"})
+
+
+def test_without_a_set_before_there_is_no_way_back(debian: Debian, tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="no previous version"):
+        _set(debian, tmp_path).ensure(state="previous", hold=True, check=False)
+
+
+def test_a_transaction_that_fails_leaves_the_pins_of_the_old_version(debian: Debian, tmp_path: Path) -> None:
+    _set(debian, tmp_path, "1").ensure(state="present", hold=True, check=False)
+    debian.breaks = True
+    with pytest.raises(PackageError, match="it goes on where it stopped"):
+        _set(debian, tmp_path, "2").ensure(state="present", hold=True, check=False)
+    assert "version 1-*" in (tmp_path / "etc/apt/preferences.d/gpulab-nvidia-driver.pref").read_text()
+    debian.breaks = False
+    assert _set(debian, tmp_path).ensure(state="previous", hold=True, check=False).plan.version == "1"
+
+
+def test_removal_takes_pins_and_exclusions_along(debian: Debian, tmp_path: Path) -> None:
+    _set(debian, tmp_path).ensure(state="present", hold=True, check=False)
+    gone = _set(debian, tmp_path).ensure(state="absent", hold=True, check=False)
+    assert (gone.changed, debian.installed) == (True, {})
+    assert [path for path in (tmp_path / "etc").rglob("*") if path.is_file()] == []
+    assert not _set(debian, tmp_path).ensure(state="absent", hold=True, check=False).changed

@@ -1,0 +1,61 @@
+"""A failed run ends with its cause, not with the package manager's last line."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        (
+            "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4242 (unattended-upgr)\n"
+            "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?",
+            "process 4242 (unattended-upgr) holds /var/lib/dpkg/lock-frontend",
+        ),
+        ("Waiting for process with pid 17 to finish.", "Another package manager is at work"),
+        ("E: You don't have enough free space in /var/cache/apt/archives/.", "The disk is full"),
+        ("dpkg: error processing archive x.deb: cannot copy: No space left on device", "The disk is full"),
+        ("Error: At least 512MB more space needed on the / filesystem.", "The disk is full"),
+        (
+            "Error! Bad return status for module build on kernel: 6.18.0-1-amd64 (x86_64)\n"
+            "Consult /var/lib/dkms/nvidia-current/535.261.03/build/make.log for more information.\n"
+            "dpkg: error processing package nvidia-kernel-dkms (--configure):\n"
+            "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+            "does not compile for kernel 6.18.0-1-amd64",
+        ),
+        (
+            "W: GPG error: http://mirror.example InRelease: The following signatures couldn't be verified because the"
+            " public key is not available: NO_PUBKEY A4B469963BF863CC",
+            "signed by key A4B469963BF863CC, which this machine was not told to trust",
+        ),
+        ("The following signatures were invalid: EXPKEYSIG A4B469963BF863CC cudatools", "A4B469963BF863CC, by which"),
+        ("The following signatures were invalid: BADSIG A4B469963BF863CC cudatools", "index was changed after"),
+        ("E: The repository 'http://mirror.example  InRelease' is not signed.", "http://mirror.example  InRelease"),
+        ("Error: GPG check FAILED", "not signed by the repository's key"),
+        ("E: Failed to fetch http://mirror.example/x.deb  Hash Sum mismatch", "is not the one that the signed index"),
+        ("E: Failed to fetch http://mirror.example/x.deb  404  Not Found", "cannot be reached"),
+        (
+            " nvidia-driver-550 : Depends: libnvidia-gl-550 (= 550.54) but 550.90 is to be installed",
+            "libnvidia-gl-550 = 550.54 is needed, but 550.90 is to be installed",
+        ),
+        (
+            " - nothing provides dkms needed by kmod-nvidia-open-dkms-3:580.95.05-1.el9.noarch from cuda",
+            "kmod-nvidia-open-dkms-3:580.95.05-1.el9.noarch needs dkms",
+        ),
+        ("E: dpkg was interrupted, you must manually run 'dpkg --configure -a'", "goes on where it stopped"),
+    ],
+)
+def test_the_cause_is_named(output: str, cause: str) -> None:
+    assert cause in explain(output)
+
+
+def test_the_root_cause_comes_before_what_it_led_to() -> None:
+    output = "No space left on device\nError! Bad return status for module build on kernel: 6.1 (x86_64)"
+    assert explain(output).startswith("The disk is full")
+
+
+def test_the_last_words_of_the_program_are_kept() -> None:
+    assert explain("one\n\ntwo\n") == "one\ntwo"
+    assert explain("No space left on device\nlast words").endswith("last words")

@@ -1,0 +1,190 @@
+"""A set of packages that must be of one version: which transaction gets it there."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils._packages import (
+    Found,
+    PackageError,
+    Request,
+    in_release,
+    matches,
+    newest_first,
+    plan_absent,
+    plan_present,
+    plan_previous,
+    upstream,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+OFFERED = {
+    "driver-dkms": ["535.309.01-0+deb12u1", "535.261.03-1"],
+    "driver-smi": ["535.309.01-0+deb12u1", "535.261.03-1"],
+    "driver-persistenced": ["535.171.04-1"],
+    "headers": ["6.1.192-2"],
+}
+
+
+def _request(**changes: Any) -> Request:
+    fields: Dict[str, Any] = {
+        "name": "driver",
+        "choices": [["driver-dkms", "driver-smi", "driver-persistenced", "headers"]],
+        "owned": ["driver-*"],
+        "anchor": ["driver-dkms"],
+        "release": "535",
+    }
+    return Request(**{**fields, **changes})
+
+
+def _installed(version: str) -> Dict[str, str]:
+    return {
+        "driver-dkms": version,
+        "driver-smi": version,
+        "driver-lib": version,
+        "driver-persistenced": "535.171.04-1",
+        "headers": "6.1.192-2",
+        "bash": "5.2",
+    }
+
+
+def test_a_bare_machine_gets_the_newest_of_the_branch() -> None:
+    plan = plan_present(request=_request(), found=Found(installed={}, available=OFFERED))
+    assert plan.version == "535.309.01"
+    assert plan.install["driver-smi"] == "535.309.01-0+deb12u1"
+    assert plan.install["driver-persistenced"] == "535.171.04-1", "a package with versions of its own keeps them"
+
+
+def test_an_exact_version_is_taken_for_every_package_that_has_it() -> None:
+    plan = plan_present(request=_request(release="535.261.03"), found=Found(installed={}, available=OFFERED))
+    assert (plan.install["driver-dkms"], plan.install["driver-smi"]) == ("535.261.03-1", "535.261.03-1")
+
+
+def test_a_driver_that_fits_is_left_alone_though_a_newer_one_is_offered() -> None:
+    plan = plan_present(request=_request(), found=Found(installed=_installed("535.261.03-1"), available=OFFERED))
+    assert plan.version == "535.261.03"
+    assert not plan.transaction
+
+
+@pytest.mark.parametrize(
+    ("here", "wanted"),
+    [("535.261.03-1", "535.309.01"), ("535.309.01-0+deb12u1", "535.261.03")],
+    ids=["upgrade", "downgrade"],
+)
+def test_a_change_of_version_takes_the_dependencies_along(here: str, wanted: str) -> None:
+    offered = {**OFFERED, "driver-lib": OFFERED["driver-smi"]}
+    plan = plan_present(request=_request(release=wanted), found=Found(installed=_installed(here), available=offered))
+    assert set(plan.install) == {"driver-dkms", "driver-smi", "driver-lib"}
+    assert {upstream(version) for version in plan.install.values()} == {wanted}
+    assert plan.remove == []
+
+
+def test_what_no_source_offers_any_more_is_removed_with_the_change() -> None:
+    found = Found(installed={**_installed("535.261.03-1"), "driver-lib": "590.1-1"}, available=OFFERED)
+    assert plan_present(request=_request(), found=found).remove == ["driver-lib"]
+
+
+def test_the_other_flavour_goes_in_the_same_transaction() -> None:
+    found = Found(
+        installed={"driver-open-dkms": "535.261.03-1"}, available={**OFFERED, "driver-open-dkms": ["535.261.03-1"]}
+    )
+    plan = plan_present(request=_request(absent=["driver-open-dkms"]), found=found)
+    assert plan.remove == ["driver-open-dkms"]
+    assert "driver-dkms" in plan.install
+
+
+def test_the_first_choice_that_is_whole_is_taken() -> None:
+    request = _request(choices=[["driver-dkms", "precompiled"], ["driver-dkms", "headers"]])
+    assert set(plan_present(request=request, found=Found(installed={}, available=OFFERED)).install) == {
+        "driver-dkms",
+        "headers",
+    }
+    offered = {**OFFERED, "precompiled": ["6.1"]}
+    assert "precompiled" in plan_present(request=request, found=Found(installed={}, available=offered)).install
+
+
+def test_a_release_that_nobody_offers_is_refused_with_what_is_offered() -> None:
+    with pytest.raises(PackageError, match=r"driver-dkms 580\. It offers: 535\.309\.01, 535\.261\.03\."):
+        plan_present(request=_request(release="580"), found=Found(installed={}, available=OFFERED))
+
+
+def test_a_package_that_nobody_offers_is_refused_by_name() -> None:
+    with pytest.raises(PackageError, match="offers no-such-package"):
+        plan_present(request=_request(choices=[["no-such-package"]]), found=Found(installed={}, available={}))
+
+
+def test_packages_are_expected_to_be_unknown_while_their_source_is_yet_to_come() -> None:
+    plan = plan_present(request=_request(), found=Found(installed={}, available={}), sources_pending=True)
+    assert plan.transaction
+    assert plan.unknown == ["driver-dkms", "driver-smi", "driver-persistenced", "headers"]
+    assert plan.version == "535"
+
+
+def test_removal_takes_the_whole_set_and_what_follows_the_kernel_and_nothing_else() -> None:
+    found = Found(installed={**_installed("535.261.03-1"), "linux-modules-driver-6.1": "6.1"}, available={})
+    plan = plan_absent(request=_request(follows=["linux-modules-driver-*"]), found=found)
+    assert plan.remove == ["driver-dkms", "driver-lib", "driver-persistenced", "driver-smi", "linux-modules-driver-6.1"]
+
+
+def test_the_way_back_restores_versions_and_removes_what_came_with_the_new_one() -> None:
+    found = Found(installed={**_installed("535.309.01-0"), "driver-new": "535.309.01-0"}, available=OFFERED)
+    previous = {"driver-dkms": "535.261.03-1", "driver-smi": "535.261.03-1"}
+    plan = plan_previous(previous=previous, request=_request(), found=found)
+    assert plan.install == previous
+    assert plan.remove == ["driver-lib", "driver-new", "driver-persistenced"]
+    assert plan.version == "535.261.03"
+
+
+def test_the_way_back_is_refused_when_the_old_packages_are_gone() -> None:
+    found = Found(installed=_installed("535.309.01-0"), available={})
+    with pytest.raises(PackageError, match=r"driver-dkms 535\.1-1"):
+        plan_previous(previous={"driver-dkms": "535.1-1"}, request=_request(), found=found)
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "expected"),
+    [
+        ("580.178.04-0ubuntu0.24.04.1", "580", True),
+        ("580.178.04-0ubuntu0.24.04.1", "580.178.04", True),
+        ("580.178.04-0ubuntu0.24.04.1", "58", False),
+        ("3:580.95.05-1.el9", "580.95.05", True),
+        ("5800.1-1", "580", False),
+        ("580.178.04-1", "", True),
+    ],
+)
+def test_a_version_belongs_to_a_release_by_whole_numbers(version: str, release: str, expected: bool) -> None:
+    assert in_release(version, release) is expected
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert newest_first(["0:9.1-1", "0:10.0-1", "1:1.0-1", "0:10.0~rc1-1"]) == [
+        "1:1.0-1",
+        "0:10.0-1",
+        "0:10.0~rc1-1",
+        "0:9.1-1",
+    ]
+
+
+def test_the_last_glob_that_fits_decides() -> None:
+    globs = ["nvidia-*", "!nvidia-cuda-*", "nvidia-cuda-mps"]
+    assert [matches(n, globs) for n in ("nvidia-smi", "nvidia-cuda-toolkit", "nvidia-cuda-mps", "bash")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+@given(st.sampled_from(["535", "535.261.03", "535.309.01"]), st.sampled_from([None, *OFFERED["driver-dkms"]]))
+def test_a_carried_out_plan_leaves_nothing_to_do(release: str, here: str) -> None:
+    installed = dict(_installed(here)) if here else {}
+    offered = {**OFFERED, "driver-lib": OFFERED["driver-smi"]}
+    plan = plan_present(request=_request(release=release), found=Found(installed=installed, available=offered))
+    after = {n: v for n, v in {**installed, **plan.install}.items() if n not in plan.remove}
+    assert not plan_present(
+        request=_request(release=release), found=Found(installed=after, available=offered)
+    ).transaction
+    versions: List[str] = [upstream(after[n]) for n in after if n.startswith("driver-") and n != "driver-persistenced"]
+    assert len(set(versions)) == 1, "never two versions side by side"

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pip step of an environment: by uv where there is one, else by the environment's own pip."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Sequence
+
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import CondaError, run
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import locked_requirements
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_spec import normalized
+
+# The files that pip reads, the weakest first.
+PIP_FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
+
+# pip's settings that decide where packages come from, and uv's names for them.
+_SETTINGS = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "cert": "SSL_CERT_FILE",
+}
+
+_KINDS = (
+    ("disk", re.compile(r"No space left on device", re.I)),
+    ("checksum", re.compile(r"hash mismatch|do not match the hashes|hashes are required|--require-hashes", re.I)),
+    (
+        "network",
+        re.compile(r"connection|resolve|timed? ?out|SSL|failed to fetch|error sending request|dns error", re.I),
+    ),
+    ("packages", re.compile(r"no matching distribution|no solution found|was not found in", re.I)),
+    ("permission", re.compile(r"permission denied", re.I)),
+)
+
+
+@dataclass(frozen=True)
+class Pip:
+    """An installer of Python distributions: uv at ``uv``, or pip where that is empty."""
+
+    uv: str = ""
+    index_url: str = ""
+
+    @property
+    def name(self) -> str:
+        """uv or pip."""
+        return "uv" if self.uv else "pip"
+
+    def install(self, prefix: str, *, packages: Sequence[str], lock: str = "", lock_fd: Optional[int] = None) -> None:
+        """Install a lock by its hashes, then packages that leave the locked versions alone. Raises CondaError."""
+        # All users of the machine import from here and few may write: the bytecode is made now.
+        command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
+        with tempfile.TemporaryDirectory() as scratch:
+            locked, wanted, fixed = (os.path.join(scratch, name) for name in ("locked.txt", "wanted.txt", "fixed.txt"))
+            texts = {locked: lock, wanted: "\n".join(packages), fixed: "\n".join(locked_requirements(lock))}
+            for path, text in texts.items():
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(f"{text}\n")
+            if lock:
+                self._run([*command, "--require-hashes", "-r", locked], lock_fd=lock_fd)
+            if packages:
+                self._run([*command, "-r", wanted, "-c", fixed], lock_fd=lock_fd)
+
+    def lock(self, prefix: str, distributions: Mapping[str, str]) -> str:
+        """Return a lock with the hashes that the index has for these distributions. Raises CondaError."""
+        pins = "".join(f"{name}=={version}\n" for name, version in sorted(distributions.items()))
+        if self.uv:
+            python = os.path.join(prefix, "bin", "python")
+            command = [self.uv, "pip", "compile", "--python", python, "--no-deps", "--no-header", "--no-annotate"]
+            return self._run([*command, "--quiet", "--generate-hashes", "-"], stdin=pins)
+        with tempfile.TemporaryDirectory() as scratch:
+            path = os.path.join(scratch, "requirements.txt")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(pins)
+            asked = ["--dry-run", "--ignore-installed", "--no-deps", "--report", "-", "-r", path]
+            return render_report(self._run([*self._command(prefix, "install"), *asked]))
+
+    def _command(self, prefix: str, verb: str) -> List[str]:
+        python = os.path.join(prefix, "bin", "python")
+        if self.uv:
+            return [self.uv, "pip", verb, "--quiet", "--python", python]
+        return [python, "-m", "pip", verb, "--quiet", "--no-input", "--disable-pip-version-check"]
+
+    def _run(self, command: Sequence[str], *, lock_fd: Optional[int] = None, stdin: str = "") -> str:
+        variables = dict(os.environ)
+        if self.uv:
+            variables = {**pip_settings(os.environ), **variables, "UV_NO_CONFIG": "1"}
+        if self.index_url:
+            variables["UV_DEFAULT_INDEX" if self.uv else "PIP_INDEX_URL"] = self.index_url
+        answer = run(command, environment=variables, lock_fd=lock_fd, stdin=stdin)
+        if answer.code != 0:
+            said = answer.stderr.strip() or answer.stdout.strip() or f"it ended with status {answer.code}"
+            kind = next((kind for kind, pattern in _KINDS if pattern.search(said)), "client")
+            raise CondaError(f"{self.name}: {said[-2000:]}", kind=kind)
+        return answer.stdout
+
+
+def find_uv(executable: str, *, beside: str = "") -> str:
+    """Return the uv to use: the one named, else the one beside the conda client, else the first on the path."""
+    if executable:
+        return executable
+    local = os.path.join(beside, "bin", "uv")
+    return local if os.access(local, os.X_OK) else shutil.which("uv") or ""
+
+
+def pip_settings(variables: Mapping[str, str], *, files: Sequence[str] = PIP_FILES) -> Dict[str, str]:
+    """Return what pip is configured with as uv's variables: uv reads none of pip's, and a mirror is set there."""
+    parser = configparser.RawConfigParser()
+    own = variables.get("PIP_CONFIG_FILE")
+    parser.read([os.path.expanduser(path) for path in [*files, *([own] if own else [])]], encoding="utf-8")
+    found: Dict[str, str] = {}
+    for setting, uv_name in _SETTINGS.items():
+        value = variables.get(f"PIP_{setting.replace('-', '_').upper()}")
+        for section in ("install", "global"):
+            value = value or parser.get(section, setting, fallback="")
+        if value:
+            found[uv_name] = " ".join(value.split())
+    if found:
+        # pip takes the best version of all indexes, uv by default the first index that knows the name.
+        found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return found
+
+
+def render_report(report: str) -> str:
+    """Return pip's installation report as a lock."""
+    lines = []
+    for item in json.loads(report)["install"]:
+        name, version = normalized(item["metadata"]["name"]), item["metadata"]["version"]
+        hashes = item["download_info"].get("archive_info", {}).get("hashes", {})
+        lines.append(f"{name}=={version} \\\n    --hash=sha256:{hashes['sha256']}")
+    return "\n".join(sorted(lines)) + "\n"

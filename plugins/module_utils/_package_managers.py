@@ -1,0 +1,323 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read and change a set of packages with apt or dnf. What to change is decided in ``_packages``.
+
+Both classes have the same methods, so a module need not know which one it holds. The commands run through a function
+that tests replace; everything between them is parsing.
+"""
+
+from __future__ import annotations
+
+import configparser
+import glob
+import os
+import re
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
+
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
+from ansible_collections.gpulab.workstation.plugins.module_utils._packages import (
+    Found,
+    PackageError,
+    Plan,
+    Request,
+    matches,
+    newest_first,
+)
+
+# Runs a command line; returns exit status, standard output, standard error.
+Run = Callable[[Sequence[str]], Tuple[int, str, str]]
+
+# How long to wait, in seconds, for another package manager to let go of its lock.
+LOCK_TIMEOUT = 120
+
+
+def package_manager(*, family: str, run: Run, root: str = "/") -> Union[Apt, Dnf]:
+    """Return the package manager of a family of distributions, as ``_system`` names it.
+
+    Raises:
+        PackageError: It is neither Debian's nor RHEL's family.
+    """
+    if family == "debian":
+        return Apt(run=run, root=root)
+    if family == "redhat":
+        return Dnf(run=run, root=root)
+    raise PackageError("Only the families of Debian and RHEL are known.")
+
+
+def quiet_runner(module: Any) -> Run:
+    """Return what runs commands for an AnsibleModule: nobody is asked anything, and messages are in English."""
+    environment = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C"}
+    return lambda argv: module.run_command(list(argv), environ_update=environment)
+
+
+class Apt:
+    """Debian and Ubuntu."""
+
+    _INSTALL = (
+        "apt-get", "-y", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages",
+        "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}",
+        "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
+    )  # fmt: skip
+
+    def __init__(self, *, run: Run, root: str = "/") -> None:
+        self._run = run
+        self._root = root
+
+    def installed(self) -> Dict[str, str]:
+        """Return the version of each installed package."""
+        return self._status()[0]
+
+    def find(self, request: Request) -> Found:
+        """Read what is installed, and what the sources offer for the packages that matter to ``request``."""
+        installed, held, interrupted = self._status()
+        if glob.glob(os.path.join(self._root, "var/lib/dpkg/updates/[0-9]*")) and not interrupted:
+            interrupted = ["dpkg"]
+        names = _relevant(request, installed)
+        policy = _checked(self._run, ["apt-cache", "policy", *names]) if names else ""
+        return Found(installed=installed, available=parse_policy(policy), held=held, interrupted=interrupted)
+
+    def _status(self) -> Tuple[Dict[str, str], Set[str], List[str]]:
+        form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
+        return parse_dpkg_status(_checked(self._run, ["dpkg-query", "-W", "-f", form]))
+
+    def enable(self, stream: str) -> None:
+        """Nothing to do: apt has no streams."""
+
+    def indexed(self) -> bool:
+        """Return whether any source's index is here: a new machine has none."""
+        return bool(glob.glob(os.path.join(self._root, "var/lib/apt/lists/*_*")))
+
+    def refresh(self) -> None:
+        """Fetch the sources' indexes."""
+        _checked(self._run, ["apt-get", "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}", "update"])
+
+    def repair(self) -> None:
+        """Finish what an interrupted run began."""
+        # This one may fail for a package that --fix-broken then takes away or completes.
+        self._run(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
+        _checked(self._run, [*self._INSTALL, "--fix-broken", "install"])
+
+    def apply(self, *, request: Request, plan: Plan) -> None:
+        """Carry out ``plan`` as one transaction, and refuse it if apt would remove anything that is not of the set."""
+        wanted = [f"{name}={version}" for name, version in sorted(plan.install.items())]
+        wanted += [f"{name}-" for name in plan.remove]
+        if not wanted:
+            return
+        preview = _checked(self._run, [*self._INSTALL, "--simulate", "install", *wanted])
+        strangers = [
+            name
+            for name in re.findall(r"(?m)^Remv (\S+)", preview)
+            if name not in plan.remove and not _concerns(name, request)
+        ]
+        if strangers:
+            raise PackageError(
+                f"apt would also remove {', '.join(strangers)}, which is not part of {request.name}."
+                " Remove what depends on the old packages first, or choose a version that fits."
+            )
+        _checked(self._run, [*self._INSTALL, "--purge", "install", *wanted])
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Keep upgrades away from exactly these packages."""
+        _checked(self._run, ["apt-mark", "hold", *names])
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let upgrades have these packages again."""
+        _checked(self._run, ["apt-mark", "unhold", *names])
+
+    def files(self, *, request: Request, plan: Plan, hold: bool) -> Dict[str, Optional[str]]:
+        """Return the files that pin the set to its version, with their text; None where there is to be no file."""
+        pin, blacklist = None, None
+        if plan.version:
+            pin = (
+                f"# {request.name} is of one version: what is added later, by hand too, is of that version.\n"
+                f"Package: {' '.join(g for g in request.owned if not g.startswith('!'))}\n"
+                f"Pin: version {plan.version}-*\n"
+                "Pin-Priority: 1001\n"
+            )
+        if hold:
+            entries = "".join(f'  "^{_regex(g)}$";\n' for g in request.owned if not g.startswith("!"))
+            blacklist = (
+                f"// {request.name} is upgraded on purpose only.\n"
+                f"Unattended-Upgrade::Package-Blacklist {{\n{entries}}};\n"
+            )
+        return {
+            os.path.join(self._root, f"etc/apt/preferences.d/gpulab-{request.name}.pref"): pin,
+            os.path.join(self._root, f"etc/apt/apt.conf.d/60gpulab-{request.name}"): blacklist,
+        }
+
+
+class Dnf:
+    """RHEL and its family."""
+
+    # Locks stand against our own upgrades too; they are written anew after each one.
+    _DNF = ("dnf", "-y", "--disableplugin=versionlock", "--setopt=install_weak_deps=False")
+
+    def __init__(self, *, run: Run, root: str = "/") -> None:
+        self._run = run
+        self._locks = os.path.join(root, "etc/dnf/plugins/versionlock.list")
+        self._streams = os.path.join(root, "etc/dnf/modules.d")
+
+    def installed(self) -> Dict[str, str]:
+        """Return the version of each installed package, with its epoch."""
+        return self._rpm("-qa")
+
+    def find(self, request: Request) -> Found:
+        """Read what is installed, and what the sources offer for the packages that matter to ``request``."""
+        installed = self.installed()
+        names = _relevant(request, installed)
+        form = r"%{name}\t%{epoch}:%{version}-%{release}"
+        query = ["repoquery", "--quiet", "--available", "--showduplicates", "--qf", form]
+        offered = _checked(self._run, [*self._DNF, *query, *names]) if names else ""
+        available: Dict[str, Set[str]] = {}
+        for line in offered.splitlines():
+            name, tab, version = line.replace("\\t", "\t").partition("\t")
+            if tab:
+                available.setdefault(name, set()).add(version)
+        return Found(
+            installed=installed,
+            available={name: newest_first(versions) for name, versions in available.items()},
+            held=parse_versionlock(self._read_locks(), installed),
+            stream=self._stream(request.stream.partition(":")[0]) if request.stream else "",
+        )
+
+    def indexed(self) -> bool:
+        """Return True: dnf fetches what it lacks."""
+        return True
+
+    def enable(self, stream: str) -> None:
+        """Take a dnf module from ``stream``; from none when it ends in ":"."""
+        module, _colon, wanted = stream.partition(":")
+        _checked(self._run, [*self._DNF, "module", "reset", module])
+        if wanted:
+            _checked(self._run, [*self._DNF, "module", "enable", stream])
+
+    def refresh(self) -> None:
+        """Fetch the sources' indexes."""
+        _checked(self._run, [*self._DNF, "makecache", "--refresh"])
+
+    def repair(self) -> None:
+        """Nothing to do: rpm runs a transaction to its end or not at all, and says which packages are doubled."""
+        self._run([*self._DNF, "remove", "--duplicates"])
+
+    def apply(self, *, request: Request, plan: Plan) -> None:
+        """Carry out ``plan`` as one transaction."""
+        names = [f"{name}-{version}" for name, version in sorted(plan.install.items())]
+        if not plan.install:
+            if plan.remove:
+                _checked(self._run, [*self._DNF, "--noautoremove", "remove", *plan.remove])
+            return
+        # Erasing is limited to what the new packages conflict with: the other flavour of the same driver.
+        excluded = [f"--exclude={name}" for name in plan.remove]
+        _checked(self._run, [*self._DNF, "--allowerasing", *excluded, "install", *names])
+        left = [name for name in plan.remove if name in self.find(request).installed]
+        if left:
+            _checked(self._run, [*self._DNF, "--noautoremove", "remove", *left])
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Keep upgrades away from these packages, at the version they have."""
+        wanted = set(names)
+        lines = [f"{name}-{version}.*" for name, version in sorted(self._rpm("-q", *sorted(wanted)).items())]
+        self._write_locks([*self._without(wanted), *lines])
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let upgrades have these packages again."""
+        self._write_locks(self._without(set(names)))
+
+    def files(self, *, request: Request, plan: Plan, hold: bool) -> Dict[str, Optional[str]]:
+        """Return no files: a lock is a line in a list that others write to as well."""
+        return {}
+
+    def _rpm(self, *query: str) -> Dict[str, str]:
+        listing = _checked(self._run, ["rpm", *query, "--qf", r"%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\n"])
+        return dict(line.split("\t") for line in listing.splitlines())
+
+    def _stream(self, module: str) -> str:
+        """Return the enabled stream of a module as dnf keeps it, an INI file for each module."""
+        state = configparser.ConfigParser()
+        state.read(os.path.join(self._streams, f"{module}.module"), encoding="utf-8")
+        enabled = state.get(module, "state", fallback="") == "enabled"
+        return f"{module}:{state.get(module, 'stream', fallback='') if enabled else ''}"
+
+    def _without(self, names: Set[str]) -> List[str]:
+        return [line for line in self._read_locks() if _locked_name(line) not in names]
+
+    def _read_locks(self) -> List[str]:
+        if not os.path.exists(self._locks):
+            return []
+        with open(self._locks, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def _write_locks(self, lines: Sequence[str]) -> None:
+        os.makedirs(os.path.dirname(self._locks), exist_ok=True)
+        with open(self._locks, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+
+def parse_dpkg_status(text: str) -> Tuple[Dict[str, str], Set[str], List[str]]:
+    """Return version by name of what is on the disk, the names on hold, and the names left half way."""
+    installed, held, interrupted = {}, set(), []
+    for line in text.splitlines():
+        status, name, version = line.split("\t")
+        wish, state = status[0], status[1]
+        if state in "nc":  # never installed, or only its configuration is left
+            continue
+        installed[name] = version
+        if wish == "h":
+            held.add(name)
+        if state != "i":
+            interrupted.append(name)
+    return installed, held, interrupted
+
+
+def parse_policy(text: str) -> Dict[str, List[str]]:
+    """Return the versions that a source offers and no pin forbids, newest first, by name."""
+    available: Dict[str, List[str]] = {}
+    name, version, priority = "", "", 0
+    for line in text.splitlines():
+        if line and not line.startswith(" "):
+            name = line.rstrip(":").split(":")[0]
+        entry = re.match(r" (?:\*\*\*|   ) (\S+) (-?\d+)$", line)
+        source = re.match(r" {8,}(-?\d+) (\S+)", line)
+        if entry:
+            version, priority = entry.group(1), int(entry.group(2))
+        elif source and source.group(2) != "/var/lib/dpkg/status" and priority >= 0 and int(source.group(1)) >= 0:
+            versions = available.setdefault(name, [])
+            if version not in versions:
+                versions.append(version)
+    return available
+
+
+def parse_versionlock(lines: Sequence[str], installed: Mapping[str, str]) -> Set[str]:
+    """Return the installed packages that are locked at the version they have."""
+    locks = {line.strip() for line in lines}
+    return {name for name, version in installed.items() if f"{name}-{version}.*" in locks}
+
+
+def _locked_name(line: str) -> str:
+    """Return the package name of a lock such as ``nvidia-driver-3:580.95.05-1.el9.*``."""
+    return line.rsplit("-", 2)[0]
+
+
+def _relevant(request: Request, installed: Mapping[str, str]) -> List[str]:
+    wanted = {name for choice in request.choices for name in choice}
+    return sorted(wanted | {name for name in installed if _concerns(name, request)})
+
+
+def _concerns(name: str, request: Request) -> bool:
+    return any(matches(name, globs) for globs in (request.owned, request.follows, request.absent))
+
+
+def _regex(glob_: str) -> str:
+    return re.escape(glob_).replace(r"\*", ".*").replace(r"\-", "-")
+
+
+def _checked(run: Run, argv: Sequence[str]) -> str:
+    status, out, err = run(argv)
+    if status != 0:
+        raise PackageError(f"`{' '.join(argv[:1])} {_verb(argv)}` failed. {explain(out + err)}")
+    return out
+
+
+def _verb(argv: Sequence[str]) -> str:
+    return next((word for word in argv[1:] if re.fullmatch(r"[a-z]+", word)), "")

@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: apt_components
+short_description: Enable more components of the distribution's archive
+version_added: "1.0.0"
+description:
+  - Adds the components to each place from which this machine already takes C(main), with the same mirror, suite and
+    key, in a file of its own. The machine's own source files are left as they are.
+  - Does nothing where the components are enabled.
+options:
+  state:
+    description: Whether the components are there. With V(absent), those that this module added go.
+    type: str
+    choices: [present, absent]
+    default: present
+  components:
+    description: The components.
+    type: list
+    elements: str
+    default: [contrib, non-free, non-free-firmware]
+attributes:
+  check_mode:
+    support: full
+    description: Says whether components would be added.
+  diff_mode:
+    support: full
+    description: Shows the file before and after.
+author:
+  - The gpulab.workstation authors (@gpulab)
+"""
+
+EXAMPLES = r"""
+- name: Enable the part of Debian's archive that NVIDIA's driver is in
+  gpulab.workstation.apt_components:
+"""
+
+RETURN = r"""
+path:
+  description: The file with the added components; null where there is none.
+  returned: success
+  type: str
+  sample: /etc/apt/sources.list.d/gpulab-components.sources
+"""
+
+import glob
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gpulab.workstation.plugins.module_utils import _apt_sources
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
+
+PATH = "/etc/apt/sources.list.d/gpulab-components.sources"
+HEADING = "# Components that the NVIDIA driver and CUDA need, from where this machine takes the others."
+
+
+def _sources():
+    """Return the machine's sources but for those of our own file."""
+    found = []
+    for path in sorted(["/etc/apt/sources.list", *glob.glob("/etc/apt/sources.list.d/*")]):
+        if path != PATH and path.endswith((".list", ".sources")):
+            parse = _apt_sources.parse_deb822 if path.endswith(".sources") else _apt_sources.parse_list
+            found += parse(read_text(path) or "")
+    return found
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "components": {
+                "type": "list",
+                "elements": "str",
+                "default": ["contrib", "non-free", "non-free-firmware"],
+            },
+        },
+        supports_check_mode=True,
+    )
+    before = read_text(PATH)
+    lacking = []
+    if module.params["state"] == "present":
+        lacking = _apt_sources.missing(_sources(), module.params["components"])
+    after = _apt_sources.compose(lacking, heading=HEADING) if lacking else None
+    if before != after and not module.check_mode:
+        write_text(PATH, after)
+        status, out, err = quiet_runner(module)(["apt-get", "update"])
+        if status != 0:
+            write_text(PATH, before)
+            module.fail_json(msg=f"The components cannot be used. {explain(out + err)}")
+    module.exit_json(
+        changed=before != after,
+        path=PATH if after else None,
+        diff={"before": before or "", "after": after or ""},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nvidia_repository
+short_description: Use NVIDIA's package repository, or a mirror of it
+version_added: "1.0.0"
+description:
+  - Writes the source of NVIDIA's packages for this distribution, with its signing key, and what may come from it.
+  - Trusts the key only when it is the one expected, and for this source alone. A key that is trusted already is not
+    fetched again.
+  - On Debian and Ubuntu, pins keep the drivers of NVIDIA's repository and of the distribution's archive apart.
+  - Replaces the source that NVIDIA's C(cuda-keyring) package or C(.repo) file set up, where there is one.
+options:
+  state:
+    description: Whether the machine uses the repository.
+    type: str
+    choices: [present, absent]
+    default: present
+  mirror:
+    description:
+      - The address above the distributions' folders, or a directory of the target that has the same layout.
+    type: str
+    default: https://developer.download.nvidia.com/compute/cuda/repos
+  used_by:
+    description:
+      - The role that takes packages from the repository. It is written down in the source; the repository goes when
+        the last of them has no more use for it.
+      - The driver comes from this repository only when C(nvidia_driver) uses it; otherwise its drivers are kept out.
+    type: str
+    required: true
+  key:
+    description: File name of the signing key in the distribution's folder; empty means the known one.
+    type: str
+    default: ""
+  fingerprint:
+    description:
+      - Fingerprint of the signing key, or C(sha256:) and the digest of its file without C(Version) lines.
+      - Empty means the known one.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    support: full
+    description: Says whether the repository would be added. The key is not fetched.
+  diff_mode:
+    support: full
+    description: Shows the files before and after.
+author:
+  - The gpulab.workstation authors (@gpulab)
+"""
+
+EXAMPLES = r"""
+- name: Take CUDA from NVIDIA's repository, and the driver from the distribution
+  gpulab.workstation.nvidia_repository:
+    used_by: cuda
+
+- name: Take the driver from the lab's mirror
+  gpulab.workstation.nvidia_repository:
+    mirror: http://mirror.lab.example/nvidia
+    used_by: nvidia_driver
+"""
+
+RETURN = r"""
+url:
+  description: The address of the distribution's folder; null when absent.
+  returned: success
+  type: str
+  sample: https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/
+files:
+  description: The files that make the package manager use the repository.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/apt/sources.list.d/gpulab-nvidia.sources]
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
+from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
+from ansible_collections.gpulab.workstation.plugins.module_utils._system import read_system
+
+
+def _key(path, url, fingerprint):
+    """Return the text of the signing key: the one here if it is the expected one, else the repository's if it is."""
+    here = read_text(path)
+    if here is not None:
+        try:
+            nvidia.check_key(here.encode(), fingerprint)
+            return here
+        except nvidia.RepositoryError:
+            pass  # the publisher changed keys
+    try:
+        data = open_url(url, timeout=30).read()
+    except OSError as error:
+        raise nvidia.RepositoryError(f"The signing key {url} cannot be fetched: {error}.") from error
+    nvidia.check_key(data, fingerprint)
+    return data.decode("ascii")
+
+
+def _wanted(module, system, apt, used_by):
+    """Return the repository's address, and the files that there should be: text by path, None for no file."""
+    own = (nvidia.KEYRING, nvidia.APT_SOURCE, nvidia.APT_PINS) if apt else (nvidia.RPM_KEY, nvidia.RPM_SOURCE)
+    if not used_by:
+        return None, {f"/{path}": None for path in own}
+    options = {name: module.params[name] for name in ("mirror", "key", "fingerprint")}
+    repo = nvidia.repository(system=system, **options)
+    # A prediction needs no network: the key's text does not decide whether anything changes.
+    key_path = f"/{own[0]}"
+    key = read_text(key_path) if module.check_mode else _key(key_path, repo.url + repo.key, repo.fingerprint)
+    compose = nvidia.apt_files if apt else nvidia.dnf_files
+    files = {f"/{path}": text for path, text in compose(repo=repo, key=key or "", used_by=used_by).items()}
+    # Two sources of one address with different keys make apt refuse to work at all.
+    return repo.url, {**files, **{path: None for path in nvidia.superseded(system) if os.path.exists(path)}}
+
+
+def _index(run, apt):
+    """Fetch the repository's index, so that a wrong address or signature is known now and by its name."""
+    only = ["-o", f"Dir::Etc::SourceList=/{nvidia.APT_SOURCE}", "-o", "Dir::Etc::SourceParts=-"]
+    strict = ["-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"]
+    argv = ["apt-get", *only, *strict, "update"] if apt else ["dnf", "-y", "-q", "--repo=gpulab-nvidia", "makecache"]
+    status, out, err = run(argv)
+    if status != 0:
+        raise nvidia.RepositoryError(f"NVIDIA's repository cannot be used. {explain(out + err)}")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "mirror": {"type": "str", "default": nvidia.BASE},
+            "used_by": {"type": "str", "required": True},
+            "key": {"type": "str", "default": "", "no_log": False},
+            "fingerprint": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    system = read_system(places=())
+    apt = system["family"] == "debian"
+    used_by = set(nvidia.users(read_text(f"/{nvidia.APT_SOURCE if apt else nvidia.RPM_SOURCE}")))
+    used_by = used_by | {wanted["used_by"]} if wanted["state"] == "present" else used_by - {wanted["used_by"]}
+    try:
+        url, files = _wanted(module, system, apt, sorted(used_by))
+        before = {path: read_text(path) for path in files}
+        changed = sorted(path for path in files if files[path] != before[path])
+        if changed and not module.check_mode:
+            _change(quiet_runner(module), apt, files, before, url)
+    except nvidia.RepositoryError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(changed),
+        url=url,
+        files=sorted(path for path, text in files.items() if text is not None),
+        diff=[
+            {"before": before[path] or "", "after": files[path] or "", "before_header": path, "after_header": path}
+            for path in changed
+        ],
+    )
+
+
+def _change(run, apt, after, before, url):
+    for path, text in after.items():
+        write_text(path, text)
+    if not url:
+        return
+    try:
+        _index(run, apt)
+    except nvidia.RepositoryError:
+        # A source that cannot be used would make every later apt and dnf run fail.
+        for path, text in before.items():
+            write_text(path, text)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sample records: the machines of tests/fixtures/records, and fleets made up from them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pathlib
+import random
+from typing import Any
+
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "records"
+# What the machines of a made-up room are like: GPU name, architecture, how many, images/s of the proof.
+ROOMS = (
+    ("ada", "NVIDIA GeForce RTX 4090", 2, 187_000),
+    ("turing", "Tesla T4", 1, 41_000),
+    ("hopper", "NVIDIA H100 80GB HBM3", 8, 1_310_000),
+    ("ampere", "NVIDIA RTX A6000", 4, 243_000),
+)
+
+
+def sample(name: str) -> dict[str, Any]:
+    """The record in ``<name>.json``."""
+    record: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def fleet(size: int) -> list[dict[str, Any]]:
+    """``size`` machines in four rooms: most of them fine, a few that need a person, one slow, one hostile."""
+    chance = random.Random(size)
+    proved, planned = sample("gpu"), sample("planned")
+    machines = [sample(name) for name in ("failed_proof", "failed_task", "refused", "unreachable", "hostile")]
+    for number in range(size - len(machines)):
+        room, gpu, count, speed = ROOMS[number % len(ROOMS)]
+        machine = copy.deepcopy(proved if number % 3 == 0 else planned)
+        machine["host"] = f"{room}-{number // len(ROOMS) + 1}"
+        card = {**machine["gpu"]["gpus"][0], "name": gpu, "architecture": room, "display_attached": False}
+        machine["gpu"]["gpus"] = [{**card, "index": index} for index in range(count)]
+        machine["plan"]["summary"] = f"Ubuntu 24.04, x86_64, {f'{count} × ' if count > 1 else ''}{gpu}"
+        slow = 0.71 if number == 6 else 1
+        machine["proof"]["images_per_s"] = round(speed * slow * chance.uniform(0.97, 1.03), 1)
+        machine["proof"]["expected"] = None
+        machine["proof"]["accuracy"] = round(chance.uniform(0.731, 0.748), 4)
+        if machine["proof"]["telemetry"]:
+            series = machine["proof"]["telemetry"]["gpus"][0]
+            machine["proof"]["telemetry"]["gpus"] = [{**series, "index": index, "name": gpu} for index in range(count)]
+        machines.append(machine)
+    return machines

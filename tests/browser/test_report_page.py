@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report's page in a real browser. Every page is also held to be quiet: see the fixture `visit`."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CONTRAST = (pathlib.Path(__file__).parent / "contrast.js").read_text(encoding="utf-8").split("\n\n", 1)[1]
+CHARTS_DRAWN = """() => [...document.querySelectorAll('.chart canvas')].map((canvas) => {
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(new Uint32Array(pixels.data.buffer)).size > 20;
+})"""
+SHADES = """(seconds) => {
+  const chart = [...charts].find((candidate) => candidate.scales.x.max > 40);
+  const at = (second) => [chart.valToPos(second, 'x', true), chart.bbox.top + 3];
+  return seconds.map((second) => chart.ctx.getImageData(...at(second), 1, 1).data.join());
+}"""
+SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def hosts(page: Any) -> Any:
+    """The machines whose rows are to be seen, from top to bottom."""
+    return page.evaluate("[...document.querySelectorAll('tr.row:not([hidden]) .opener')].map((row) => row.textContent)")
+
+
+def test_a_machine_without_a_gpu_shows_what_was_not_checked(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("cpu")
+    assert page.locator("h1").inner_text() == "✓\ndesk-01 is proved."
+    assert page.title() == "desk-01 is proved."
+    page.wait_for_function("document.querySelectorAll('.chart canvas').length === 2")
+    assert page.evaluate(CHARTS_DRAWN) == [True] * 2
+    assert page.locator(".checks .mark.none").count() == 3
+    assert "There is no NVIDIA GPU in this machine." in page.locator(".checks").first.inner_text()
+    photograph(page, "cpu")
+
+
+def test_telemetry_is_drawn_with_the_window_that_was_asserted(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("gpu")
+    page.wait_for_function("document.querySelectorAll('.chart canvas').length === 5")
+    assert page.evaluate(CHARTS_DRAWN) == [True] * 5
+    assert "10 to 39 s" in page.locator("h3:has-text('GPUs while training') + .note").inner_text()
+    # Inside the window the ground is shaded, outside it is not.
+    outside, inside = page.evaluate(SHADES, [5, 25])
+    assert outside != inside
+    assert page.locator(".bullet .at").count() == 2
+    photograph(page, "gpu")
+
+
+def test_the_pointer_reads_a_chart_and_its_neighbours(visit: Callable[..., Any]) -> None:
+    page = visit("gpu")
+    page.wait_for_function("document.querySelectorAll('.chart canvas').length === 5")
+    page.locator(".charts.three .chart .u-over").first.hover(position={"x": 100, "y": 40})
+    values = page.locator(".charts.three .u-legend .u-value").all_inner_texts()
+    assert len(values) == 9
+    assert all(value.endswith((" s", " %", " W", " °C")) for value in values)
+
+
+def test_a_fleet_shows_first_who_needs_a_person_and_why(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("fleet-40")
+    assert "5 of 40 machines need a person." in page.locator("h1").inner_text()
+    assert page.locator("section > .actions > li.act").count() == 5
+    assert len(hosts(page)) == 40
+    assert page.locator("tr.row.act").count() == 5
+    assert "It reaches 70% of the median of 9 machines" in page.locator("tr.row.warn").inner_text()
+    photograph(page, "fleet-40")
+
+
+def test_rows_sort_by_every_column_and_back(visit: Callable[..., Any]) -> None:
+    page = visit("fleet-40")
+    before = hosts(page)
+    for index in range(7):
+        head = page.locator(".machines thead th").nth(index)
+        head.locator("button").click()
+        first, order = hosts(page), head.get_attribute("aria-sort")
+        head.locator("button").click()
+        assert {order, head.get_attribute("aria-sort")} == {"ascending", "descending"}
+        assert hosts(page) != first
+        assert sorted(hosts(page)) == sorted(before)
+    page.locator("thead .host button").click()
+    names = [name for name in hosts(page) if name.startswith("ada-")]
+    assert names == [f"ada-{number}" for number in range(1, 10)]
+
+
+def test_rows_are_filtered_by_words_status_and_gpu(visit: Callable[..., Any]) -> None:
+    page = visit("fleet-40")
+    page.locator("#search").fill("turing proved")
+    assert hosts(page) == ["turing-3", "turing-6", "turing-9"]
+    assert page.locator(".count").inner_text() == "3 of 40 machines"
+    page.locator("#search").fill("no such machine")
+    page.get_by_role("button", name="Show all").click()
+    assert len(hosts(page)) == 40
+    page.get_by_role("button", name="refused").click()
+    assert hosts(page) == ["lab-volta-01"]
+    page.get_by_role("button", name="refused").click()
+    page.locator(".tools select").select_option("Tesla T4")
+    assert all(name.startswith("turing-") for name in hosts(page))
+
+
+def test_the_keyboard_reaches_everything(visit: Callable[..., Any]) -> None:
+    page = visit("fleet-40")
+    page.keyboard.press("/")
+    page.keyboard.type("hopper-2")
+    assert hosts(page) == ["hopper-2"]
+    page.locator("#search").fill("hopper")
+    page.locator(".opener:visible").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    focused = page.evaluate("document.activeElement.textContent")
+    assert focused == hosts(page)[1]
+    page.keyboard.press("Enter")
+    assert page.locator(".detail:visible .tiles").count() == 1
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
+    page.keyboard.press("Enter")
+    assert page.locator(".detail:visible").count() == 0
+
+
+def test_a_link_opens_the_machine_it_names(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("fleet-40")
+    page.locator("#search").fill("ada-1")
+    page.locator(".actions a", has_text="lab-ada-07").first.click()
+    detail = page.locator(".detail:visible")
+    assert detail.count() == 1
+    assert "TensorFlow sees no GPU" in detail.inner_text()
+    photograph(page, "fleet-40-open", whole=False)
+
+
+def test_four_hundred_machines_open_and_sort_without_a_wait(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("fleet-400")
+    # An idle machine takes a tenth of these times; a loaded one must not fail the test.
+    timing = page.evaluate("() => performance.getEntriesByType('navigation')[0].domComplete")
+    assert timing < 15_000
+    begun = time.monotonic()
+    page.locator("thead .speed button").click()
+    page.locator("#search").fill("hopper-1")
+    assert len(hosts(page)) == 11
+    assert time.monotonic() - begun < 15
+    photograph(page, "fleet-400", whole=False)
+
+
+def test_hostile_names_are_text_and_nothing_else(visit: Callable[..., Any]) -> None:
+    page = visit("hostile")
+    text = page.locator("#page").inner_text()
+    assert 'lab-</script><script>alert("host")</script> failed.' in text
+    assert "<script>alert(1)</script>" in text
+    assert page.locator("#page :is(script, img, svg, style, iframe)").count() == 0
+    assert page.locator("body > script").count() == 7
+    addresses = [link.get_attribute("href") for link in visit("fleet-40").locator("a").all()]
+    assert all(address.startswith("#machine=") for address in addresses)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["gpu", "fleet-40"])
+def test_every_text_has_the_contrast_of_aa(visit: Callable[..., Any], photograph: Any, name: str, scheme: str) -> None:
+    page = visit(name, scheme=scheme)
+    if name == "fleet-40":
+        page.locator(".opener").nth(1).click()
+    page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+    assert not re.search(r"\[object|undefined|NaN", page.locator("#page").inner_text().replace("no value was NaN", ""))
+    assert page.evaluate(CONTRAST) == []
+    photograph(page, f"{name}-{scheme}")
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "fleet-40", "hostile"])
+def test_a_phone_needs_no_sideways_scroll(visit: Callable[..., Any], photograph: Any, name: str) -> None:
+    page = visit(name, width=360, height=740)
+    if name == "fleet-40":
+        page.locator(".opener").first.click()
+    page.wait_for_timeout(200)
+    assert page.evaluate(SIDEWAYS) == 0
+    photograph(page, f"{name}-phone")
+
+
+def test_paper_is_light_and_has_no_controls(visit: Callable[..., Any], photograph: Any, tmp_path: pathlib.Path) -> None:
+    page = visit("fleet-40", scheme="dark")
+    page.emulate_media(media="print")
+    assert not page.locator(".tools").is_visible()
+    assert page.locator("tr.row").first.is_visible()
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(26, 33, 39)"
+    photograph(page, "fleet-40-print")
+    single = visit("gpu", scheme="dark")
+    single.pdf(path=str(tmp_path / "gpu.pdf"), format="A4")
+    assert (tmp_path / "gpu.pdf").read_bytes().count(b"/Type /Page\n") <= 4
+
+
+def test_the_records_lie_beside_the_page(page_of: Callable[[str], pathlib.Path]) -> None:
+    kept = json.loads((page_of("gpu").parent / "run.json").read_text(encoding="utf-8"))
+    assert kept["schema"] == 1
+    assert kept["finished"].endswith("Z")
+    assert [record["host"] for record in kept["records"]] == ["lab-ada-03"]

@@ -1,0 +1,94 @@
+"""site.yml for machines that go wrong: each ends in the report as what became of it, and none stops the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from support.stand_in_lab import Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path, "desk-1", "desk-2")
+
+
+def test_all_is_well(lab: Lab) -> None:
+    run = lab.play("site")
+    assert run.code == 0, run.said
+    assert {host: record["converged"] for host, record in run.records.items()} == {
+        host: ["os_prep", "anaconda", "tensorflow", "cifar10"] for host in ("desk-1", "desk-2")
+    }
+    again = lab.play("site")
+    assert again.code == 0, again.said
+    assert [record["converged"] for record in again.records.values()] == [[], []]
+
+
+def test_a_limited_run_reports_its_own_machines(lab: Lab) -> None:
+    run = lab.play("site", "--limit", "desk-2")
+    assert run.code == 0, run.said
+    assert set(run.records) == {"desk-2"}
+
+
+def test_a_machine_that_does_not_answer_is_reported_and_stops_no_other(lab: Lab) -> None:
+    lab.switch_off("desk-1")
+    run = lab.play("site")
+    assert run.code != 0
+    assert run.records["desk-1"]["unreachable"]
+    assert "Connection refused" in run.records["desk-1"]["failed"]["message"]
+    assert run.records["desk-2"]["proved_now"]
+
+
+def test_a_lab_that_does_not_answer_is_reported_all_the_same(lab: Lab) -> None:
+    for host in lab.inventory:
+        lab.switch_off(host)
+    run = lab.play("site")
+    assert run.code != 0
+    assert [record["unreachable"] for record in run.records.values()] == [True, True]
+    assert "run again for this machine" in run.said
+
+
+def test_a_machine_lost_on_the_way_is_told_with_what_was_done_by_then(lab: Lab) -> None:
+    lab.change("desk-1", trouble={"tensorflow": "lost"})
+    run = lab.play("site")
+    assert run.code != 0
+    lost = run.records["desk-1"]
+    assert lost["unreachable"]
+    assert lost["converged"] == ["os_prep", "anaconda"]
+    assert "tensorflow" in lost["failed"]["message"]
+    assert run.records["desk-2"]["proved_now"]
+
+
+def test_what_was_done_before_a_failure_is_told(lab: Lab) -> None:
+    lab.change("desk-1", trouble={"tensorflow": "no room left"})
+    run = lab.play("site")
+    assert run.code != 0
+    assert run.records["desk-1"]["converged"] == ["os_prep", "anaconda"]
+    assert run.records["desk-1"]["failed"]["message"] == "no room left"
+    assert not run.records["desk-1"]["unreachable"]
+    assert run.recap("desk-2")["failed"] == 0
+
+
+def test_the_plans_of_the_others_are_shown_when_one_cannot_be_compared(lab: Lab) -> None:
+    lab.change("desk-1", components={"cifar10": "not a receipt"})
+    run = lab.play("plan")
+    assert run.code != 0
+    assert "desk-2: would change" in run.said
+    assert run.recap("desk-2")["failed"] == 0
+
+
+def test_a_choice_of_the_command_line_that_outranks_the_plan_is_refused_before_the_first_change(lab: Lab) -> None:
+    run = lab.play("site", "--limit", "desk-1", "-e", "tensorflow_version=auto")
+    assert run.code != 0
+    assert "say tensorflow_version=" in run.records["desk-1"]["failed"]["message"]
+    assert lab.read("desk-1")["journal"] == []
+
+
+def test_a_lock_of_some_machines_keeps_the_entries_of_the_others(lab: Lab, tmp_path: Path) -> None:
+    lock = tmp_path / "lock.yml"
+    assert lab.play("plan", "-e", f"stack_lock={lock}", "-e", "tensorflow_version=2.20.0").code == 0
+    assert lab.play("plan", "-e", f"stack_lock={lock}", "--limit", "desk-2").code == 0
+    hosts = yaml.safe_load(lock.read_text())["gpulab_lock"]["hosts"]
+    assert hosts["desk-1"]["inputs"]["tensorflow_version"] == "2.20.0"
+    assert hosts["desk-2"]["inputs"]["tensorflow_version"] != "2.20.0"

@@ -1,0 +1,233 @@
+# Copyright: (c) 2026, The gpulab.workstation authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The trainer as people run it, in an environment that has TensorFlow: GPULAB_TRAINING_PYTHON, or .venv/training."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAINER = ROOT / "roles" / "cifar10" / "files" / "cifar10_train.py"
+PYTHON = os.environ.get("GPULAB_TRAINING_PYTHON", str(ROOT / ".venv" / "training" / "bin" / "python"))
+
+pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"NOT CHECKED: no Python with TensorFlow at {PYTHON}")
+
+# A small data set in the published layout, written by the environment's own NumPy.
+LAYOUT = """
+import pickle, sys
+sys.path.insert(0, sys.argv[1])
+import cifar10_data, numpy
+from pathlib import Path
+data = cifar10_data.draw(train=1000, test=200, seed=1)
+folder = Path(sys.argv[2]); folder.mkdir()
+def write(name, images, labels):
+    batch = {b"data": images.transpose(0, 3, 1, 2).reshape(len(images), 3072), b"labels": labels.tolist()}
+    (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+for number in range(5):
+    part = slice(number * 200, number * 200 + 200)
+    write(f"data_batch_{number + 1}", data.train_images[part], data.train_labels[part])
+write("test_batch", data.test_images, data.test_labels)
+"""
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "cifar-10-batches-py"
+    subprocess.run([PYTHON, "-c", LAYOUT, str(TRAINER.parent), str(folder)], check=True)
+    return folder
+
+
+def train(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [PYTHON, str(TRAINER), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment}, check=False
+    )
+
+
+def damaged(layout: Path, folder: Path, change: Callable[[Path], object]) -> Path:
+    """A copy of the layout with one thing wrong."""
+    folder.mkdir()
+    for file in layout.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    change(folder)
+    return folder
+
+
+@pytest.mark.parametrize("recipe", ["guide", "fast"])
+def test_a_recipe_learns_the_shapes_and_says_how(tmp_path, recipe):
+    result, progress = tmp_path / "result.json", tmp_path / "progress.jsonl"
+    done = train(
+        *("--dataset", "generated", "--generated-train", 3000, "--generated-test", 500, "--epochs", 6),
+        *("--recipe", recipe, "--gpus", 0, "--result", result, "--progress", progress),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())
+    assert found["accuracy"] > 0.2, "one in ten is chance"
+    assert found["history"][-1]["loss"] < found["history"][0]["loss"]
+    assert found["dataset"]["source"] == "generated"
+    assert found["trained_on"] == ["CPU:0"]
+    events = [json.loads(line) for line in progress.read_text().splitlines()]
+    assert [event["event"] for event in events if event["event"] != "mark"] == ["start", *["epoch"] * 6, "end"]
+    assert [event["edge"] for event in events if event["event"] == "mark"] == ["begin", "end"] * 5
+
+
+def test_a_folder_and_an_archive_of_the_layout_are_the_same_images(tmp_path, layout):
+    archive = tmp_path / "images.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(layout, arcname=layout.name)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import cifar10_data as d; from pathlib import Path; "
+        "a, b = (d.read(Path(path)) for path in sys.argv[2:]); "
+        "assert (a.train_images == b.train_images).all() and (a.test_labels == b.test_labels).all(); "
+        "drawn = d.draw(train=1000, test=200, seed=1); "
+        "assert (a.train_images == drawn.train_images).all() and (a.test_images == drawn.test_images).all()"
+    )
+    subprocess.run([PYTHON, "-c", code, str(TRAINER.parent), str(layout.parent), str(archive)], check=True)
+
+
+class Malice:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/gpulab-was-here",)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def evil(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Malice()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "data_batch_3").unlink(), "there is no data_batch_3"),
+        (lambda folder: cut(folder / "test_batch"), "test_batch: not a CIFAR-10 batch"),
+        (lambda folder: evil(folder / "data_batch_1"), "posix.system, which no image batch needs"),
+        (lambda folder: (folder / "test_batch").write_bytes(pickle.dumps({b"data": 1})), "not a CIFAR-10 batch"),
+    ],
+)
+def test_damaged_images_are_refused_by_name(tmp_path, layout, change, message):
+    done = train("--dataset", damaged(layout, tmp_path / "images", change))
+    assert done.returncode == 3
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("/tmp/gpulab-was-here").exists()
+
+
+def test_a_cut_archive_is_refused(tmp_path, layout):
+    archive = tmp_path / "images.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(layout, arcname=layout.name)
+    archive.write_bytes(archive.read_bytes()[:50000])
+    done = train("--dataset", archive)
+    assert done.returncode == 3
+    assert "not a whole tar archive" in done.stderr
+
+
+def test_images_other_than_the_expected_ones_are_refused(layout):
+    done = train("--dataset", layout, "--sha256", "0" * 64)
+    assert done.returncode == 3
+    assert "was expected" in done.stderr
+
+
+def test_missing_images_are_refused(tmp_path):
+    done = train("--dataset", tmp_path / "nothing")
+    assert done.returncode == 3
+    assert "No such file" in done.stderr
+
+
+def test_a_gpu_that_is_not_seen_stops_the_training_before_it_starts():
+    done = train("--dataset", "generated", "--generated-train", 100, "--gpus", 1)
+    assert done.returncode == 4
+    assert "sees 0 GPUs, 1 were expected" in done.stderr
+
+
+def test_a_full_disk_is_named(tmp_path):
+    small = ("--dataset", "generated", "--generated-train", 100, "--generated-test", 100, "--epochs", 1)
+    done = train(*small, "--progress", "/dev/full")
+    assert done.returncode == 7
+    assert "No space left on device" in done.stderr
+
+
+POISONED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import cifar10_train, keras
+sound, layer, precision = cifar10_train.network, int(sys.argv[2]), sys.argv[3]
+def poisoned(*given, **named):
+    layers = sound(*given, **named)
+    layers[layer].bias_initializer = keras.initializers.Constant(float("nan"))
+    return layers
+cifar10_train.network = poisoned
+cifar10_train.cpu_has_bfloat16 = lambda: precision == "mixed_bfloat16"
+sizes = ["--generated-train", "1000", "--generated-test", "100", "--epochs", "3"]
+sys.argv = ["cifar10_train.py", "--dataset", "generated", "--recipe", "fast", *sizes]
+sys.exit(cifar10_train.main())
+"""
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(("layer", "message"), [(-1, "the loss is not a number"), (-2, "weights are not numbers")])
+def test_what_is_no_number_any_more_ends_the_training(precision, layer, message):
+    """In the logits the loss shows it. Before a ReLU, which makes a zero of it on some processors, the weights do."""
+    done = subprocess.run(
+        [PYTHON, "-c", POISONED, str(TRAINER.parent), str(layer), precision],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    assert precision in done.stdout
+    assert message in done.stderr
+
+
+def test_too_little_memory_is_refused_before_it_runs_out():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import cifar10_train as t; "
+        "t.available_memory = lambda: 2**28; "
+        "sys.argv = ['t', '--dataset', 'generated', '--generated-train', '100']; sys.exit(t.main())"
+    )
+    done = subprocess.run(
+        [PYTHON, "-c", code, str(TRAINER.parent)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 6
+    assert "needs about" in done.stderr
+
+
+SHUFFLED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import cifar10_data, cifar10_train, numpy
+from dataclasses import replace
+draw = cifar10_data.draw
+def shuffled(**options):
+    data = draw(**options)
+    return replace(data, train_labels=numpy.random.permutation(data.train_labels))
+cifar10_data.draw = shuffled
+sizes = ["--generated-train", "3000", "--epochs", "3"]
+sys.argv = ["cifar10_train.py", "--dataset", "generated", *sizes, "--result", sys.argv[2]]
+sys.exit(cifar10_train.main())
+"""
+
+
+def test_shuffled_labels_are_not_learned(tmp_path):
+    """The floor tells a broken stack from a sound one: without a link between image and label nothing is learned."""
+    result = tmp_path / "result.json"
+    subprocess.run([PYTHON, "-c", SHUFFLED, str(TRAINER.parent), str(result)], check=True, timeout=300)
+    assert json.loads(result.read_text())["accuracy"] < 0.2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dataset", "generated", "--epochs", "0"], ["--recipe", "slow"]])
+def test_a_wrong_command_line_is_refused(arguments):
+    assert train(*arguments).returncode == 2

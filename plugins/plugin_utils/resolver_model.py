@@ -272,7 +272,7 @@ def read_request(inputs: Mapping[str, Any]) -> Request:
     states = {name: str(inputs[name]) for name in STATES if inputs.get(name) in ("present", "absent")}
     settings = {name: inputs[name] for name in SETTINGS if is_set(inputs.get(name))}
     given = {name: inputs[name] for name in PLACES if is_set(inputs.get(name))}
-    places = {name: str({**role_inputs.defaults(name.split("_")[0]), **given}[name]) for name in PLACES}
+    places = {name: str({**role_inputs.defaults(name.partition("_")[0]), **given}[name]) for name in PLACES}
     return Request(pins=pins, states=states, settings=settings, places=places)
 
 

@@ -67,7 +67,11 @@ def test_a_working_gpu_tells_everything() -> None:
 def test_each_field_is_one_call_and_no_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[str] = Counter()
     call = _nvml._Library.call
-    counting = lambda self, name, *arguments: calls.update([name]) or call(self, name, *arguments)  # noqa: E731
+
+    def counting(self: _nvml._Library, name: str, *arguments: object) -> object:
+        calls[name] += 1
+        return call(self, name, *arguments)
+
     library = answering(
         gpus=[{**RTX_4090, "ecc_current": 1, "ecc_pending": 1, "process": ["compute 4242 18000", "graphics 2101 180"]}]
     )

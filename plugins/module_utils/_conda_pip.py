@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The gpulab.workstation authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pip step of an environment: by uv where there is one, else by the environment's own pip."""
+"""The pip step of an environment: by uv where there is one or its lock is given, else by the environment's own pip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import CondaError, run
@@ -21,12 +21,14 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_spec imp
 # The files that pip reads, the weakest first.
 PIP_FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 
-# pip's settings that decide where packages come from, and uv's names for them.
+# pip's settings that decide where packages come from, uv's names for them, and what stands between two values there.
 _SETTINGS = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
-    "cert": "SSL_CERT_FILE",
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "proxy": ("ALL_PROXY", " "),
+    "cert": ("SSL_CERT_FILE", " "),
 }
 
 _KINDS = (
@@ -43,10 +45,15 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Pip:
-    """An installer of Python distributions: uv at ``uv``, or pip where that is empty."""
+    """An installer of Python distributions: uv at ``uv``, else uv from ``uv_lock`` while it is needed, else pip.
+
+    ``only_binary`` refuses what would have to be built, and so would run its author's code as this user.
+    """
 
     uv: str = ""
+    uv_lock: str = ""
     index_url: str = ""
+    only_binary: bool = False
 
     @property
     def name(self) -> str:
@@ -55,9 +62,15 @@ class Pip:
 
     def install(self, prefix: str, *, packages: Sequence[str], lock: str = "", lock_fd: Optional[int] = None) -> None:
         """Install a lock by its hashes, then packages that leave the locked versions alone. Raises CondaError."""
-        # All users of the machine import from here and few may write: the bytecode is made now.
-        command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
-        with tempfile.TemporaryDirectory() as scratch:
+        # Not in /tmp, from which some machines run nothing.
+        with tempfile.TemporaryDirectory(dir=prefix) as scratch:
+            if self.uv_lock and not self.uv:
+                uv = self._borrow_uv(prefix, scratch, lock_fd=lock_fd)
+                replace(self, uv=uv).install(prefix, packages=packages, lock=lock, lock_fd=lock_fd)
+                return
+            # All users of the machine import from here and few may write: the bytecode is made now.
+            command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
+            command += ["--only-binary", ":all:"] if self.only_binary else []
             locked, wanted, fixed = (os.path.join(scratch, name) for name in ("locked.txt", "wanted.txt", "fixed.txt"))
             texts = {locked: lock, wanted: "\n".join(packages), fixed: "\n".join(locked_requirements(lock))}
             for path, text in texts.items():
@@ -81,6 +94,15 @@ class Pip:
                 file.write(pins)
             asked = ["--dry-run", "--ignore-installed", "--no-deps", "--report", "-", "-r", path]
             return render_report(self._run([*self._command(prefix, "install"), *asked]))
+
+    def _borrow_uv(self, prefix: str, scratch: str, *, lock_fd: Optional[int]) -> str:
+        """Let the environment's pip put the locked uv into ``scratch``. Return its path."""
+        lock, folder = os.path.join(scratch, "uv.txt"), os.path.join(scratch, "uv")
+        with open(lock, "w", encoding="utf-8") as file:
+            file.write(self.uv_lock)
+        locked = ["--require-hashes", "--only-binary", ":all:", "--requirement", lock]
+        self._run([*self._command(prefix, "install"), "--no-compile", "--target", folder, *locked], lock_fd=lock_fd)
+        return os.path.join(folder, "bin", "uv")
 
     def _command(self, prefix: str, verb: str) -> List[str]:
         python = os.path.join(prefix, "bin", "python")
@@ -116,12 +138,12 @@ def pip_settings(variables: Mapping[str, str], *, files: Sequence[str] = PIP_FIL
     own = variables.get("PIP_CONFIG_FILE")
     parser.read([os.path.expanduser(path) for path in [*files, *([own] if own else [])]], encoding="utf-8")
     found: Dict[str, str] = {}
-    for setting, uv_name in _SETTINGS.items():
+    for setting, (uv_name, between) in _SETTINGS.items():
         value = variables.get(f"PIP_{setting.replace('-', '_').upper()}")
         for section in ("install", "global"):
             value = value or parser.get(section, setting, fallback="")
         if value:
-            found[uv_name] = " ".join(value.split())
+            found[uv_name] = between.join(value.split())
     if found:
         # pip takes the best version of all indexes, uv by default the first index that knows the name.
         found["UV_INDEX_STRATEGY"] = "unsafe-best-match"

@@ -89,6 +89,12 @@ options:
         the path, and without one the environment's own C(pip) does it.
     type: path
     default: ""
+  uv_lock:
+    description:
+      - A lock for C(uv) itself, with its hashes. Where no C(uv) is found, the environment's C(pip) fetches this one for
+        as long as the build lasts.
+    type: str
+    default: ""
   pip_index_url:
     description: The index for pip and uv. The default is what pip is configured with on the machine.
     type: str
@@ -216,7 +222,7 @@ DEFAULT_CLIENT = os.path.join(DEFAULT_PREFIX, "bin", "conda")
 
 
 def argument_spec() -> Dict[str, Any]:
-    texts = {name: {"type": "str", "default": ""} for name in ("lock", "pip_lock", "pip_index_url")}
+    texts = {name: {"type": "str", "default": ""} for name in ("lock", "pip_lock", "uv_lock", "pip_index_url")}
     lists = {
         name: {"type": "list", "elements": "str", "default": []} for name in ("channels", "packages", "pip_packages")
     }
@@ -265,7 +271,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
 
     def pip() -> Pip:
         uv = find_uv(params["uv_executable"], beside=client_for(module).root)
-        return Pip(uv=uv, index_url=params["pip_index_url"])
+        return Pip(uv=uv, uv_lock=params["uv_lock"], index_url=params["pip_index_url"])
 
     outcome = _conda_env.converge(
         environment,

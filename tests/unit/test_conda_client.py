@@ -111,10 +111,11 @@ def test_the_client_named_comes_before_any_other(tmp_path: Path) -> None:
 def test_pips_index_is_handed_to_uv(tmp_path: Path) -> None:
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = https://mirror/simple\nextra-index-url =\n  https://one\n  https://two\n")
-    found = pip_settings({"PIP_FIND_LINKS": "/wheels"}, files=[str(conf)])
+    found = pip_settings({"PIP_FIND_LINKS": "/wheels /more", "PIP_PROXY": "http://proxy:3128"}, files=[str(conf)])
     assert found["UV_DEFAULT_INDEX"] == "https://mirror/simple"
     assert found["UV_INDEX"] == "https://one https://two"
-    assert found["UV_FIND_LINKS"] == "/wheels"
+    assert found["UV_FIND_LINKS"] == "/wheels,/more"
+    assert found["ALL_PROXY"] == "http://proxy:3128"
     assert pip_settings({}, files=[]) == {}
 
 
@@ -123,6 +124,29 @@ def test_pips_failures_are_named(tmp_path: Path) -> None:
     with pytest.raises(CondaError) as caught:
         Pip(uv=uv).install(str(tmp_path), packages=[], lock="six==1 --hash=sha256:0\n")
     assert caught.value.kind == "checksum"
+
+
+def test_uv_is_borrowed_from_its_lock_and_leaves_nothing(tmp_path: Path) -> None:
+    """pip fetches uv into the environment's own directory, uv does the work there, and is gone afterwards."""
+    prefix = tmp_path / "env"
+    (prefix / "bin").mkdir(parents=True)
+    uv = 'echo "uv $@" >> "$HOME/asked"'
+    pip = f"""
+echo "pip $@" >> "$HOME/asked"
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/bin"; printf '#!/bin/sh\\n%s\\n' '{uv}' > "$2/bin/uv"; chmod +x "$2/bin/uv"
+"""
+    fake(prefix / "bin", pip, name="python")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        Pip(uv_lock="uv==1 --hash=sha256:0\n", only_binary=True).install(
+            str(prefix), packages=["six==1"], lock="a==1 --hash=sha256:0\n"
+        )
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split()[0] for line in asked] == ["pip", "uv", "uv"]
+    assert "--require-hashes" in asked[0] and f"--target {prefix}" in asked[0]
+    assert "--require-hashes" in asked[1] and all("--only-binary :all:" in line for line in asked)
+    assert [path.name for path in prefix.iterdir()] == ["bin"]
 
 
 def test_pips_report_becomes_a_lock() -> None:

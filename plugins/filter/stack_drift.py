@@ -13,7 +13,7 @@ description:
   - Pure. It reads no machine and changes none.
 author:
   - The gpulab.workstation authors (@gpulab)
-positional: stack, inputs
+positional: stack, inputs, gpu
 options:
   _input:
     description: The plan, as the filter P(gpulab.workstation.resolve_stack#filter) returned it.
@@ -27,6 +27,11 @@ options:
     description: The role inputs that the inventory sets for the machine, by name.
     type: dict
     default: {}
+  gpu:
+    description:
+      - What M(gpulab.workstation.gpu_info) returned for the machine. Without it, a driver that is installed as planned
+        and does not serve goes unseen.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -55,11 +60,14 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift
 
 
 def stack_drift(
-    plan: Mapping[str, Any], stack: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
+    plan: Mapping[str, Any],
+    stack: Mapping[str, Any],
+    inputs: Mapping[str, Any] | None = None,
+    gpu: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     if plan.get("refusal"):
         raise AnsibleFilterError(f"stack_drift: there is no plan to compare with: {plan['refusal']['message']}")
-    return drift.compare(plan, stack, inputs or {})
+    return drift.compare(plan, stack, inputs or {}, gpu)
 
 
 class FilterModule:

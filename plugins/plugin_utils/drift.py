@@ -4,7 +4,7 @@
 """Where a machine is not as planned, component by component.
 
 A component is as planned when it has a receipt, the receipt's inputs are those it would be given now, and the machine
-still bears out the receipt's evidence.
+still bears out the receipt's evidence. A driver must serve its GPUs as well.
 """
 
 from __future__ import annotations
@@ -19,25 +19,42 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inp
 
 # A proof is as good as what it proved: when one of these changes, it is to be repeated.
 PROVED = ("nvidia_driver", "cuda", "cudnn", "anaconda", "tensorflow")
+# The errors of gpu_info that the role nvidia_driver is there to put right.
+DRIVER_BROKEN = (
+    "driver_absent",
+    "driver_not_loaded",
+    "nouveau_in_use",
+    "secure_boot_refuses_module",
+    "dkms_not_built",
+    "driver_mismatch",
+    "library_absent",
+    "wrong_kernel_modules",
+    "device_nodes_missing",
+    "fabric_manager_absent",
+    "fabric_manager_mismatch",
+)
 
 
 def compare(
     plan: Mapping[str, Any],
     stack: Mapping[str, Any],
     inputs: Mapping[str, Any],
+    gpu: Mapping[str, Any] | None = None,
     *,
     now: datetime.datetime | None = None,
 ) -> list[dict[str, Any]]:
     """Return ``{component, drifted, reasons}`` for each component of ``plan``, in the plan's order.
 
-    ``stack`` is what stack_info returned, ``inputs`` are the role inputs that the inventory sets, ``now`` is the time
-    that a proof's age is counted to (UTC; the current time unless given).
+    ``stack`` is what stack_info returned, ``inputs`` are the role inputs that the inventory sets, ``gpu`` is what
+    gpu_info returned, ``now`` is the time that a proof's age is counted to (UTC; the current time unless given).
     """
     found: list[dict[str, Any]] = []
     for component, decided in plan["components"].items():
         receipt = stack["components"].get(component)
         wanted = wanted_inputs(component, decided, inputs)
         reasons = _reasons(component, wanted, receipt)
+        if component == "nvidia_driver" and receipt is not None:
+            reasons += _broken_driver(gpu or {})
         if component == "cifar10" and not reasons and receipt is not None:
             drifted = [item["component"] for item in found if item["drifted"] and item["component"] in PROVED]
             reasons = [f"{name} changes" for name in drifted] + _proof(wanted, receipt, now)
@@ -84,6 +101,12 @@ def _evidence(item: Mapping[str, Any]) -> str:
     if item["kind"] == "package":
         return f"package {item['name']} is {item['found']}, was {item['expected']}"
     return f"{item['kind']} {item['name']} was changed by hand"
+
+
+def _broken_driver(gpu: Mapping[str, Any]) -> list[str]:
+    """Why the driver does not serve. Without a GPU, as in an image that is being built, there is nothing to serve."""
+    findings = gpu["findings"] if gpu.get("gpus") else []
+    return [item["message"] for item in findings if item["code"] in DRIVER_BROKEN]
 
 
 def _proof(wanted: Mapping[str, Any], receipt: Mapping[str, Any], now: datetime.datetime | None) -> list[str]:

@@ -41,10 +41,16 @@ def overruled(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     decided = {name: value for inputs in plan["components"].values() for name, value in inputs.items()}
     return [
         f"The command line (-e) sets {name} to {value} and outranks the plan, which chose {decided[name]}: "
-        f"say {name}={decided[name]} there, or set it in the inventory."
+        f"{_way_out(name, value, decided[name])}"
         for name, value in inputs.items()
         if str(value).lower() != str(decided[name]).lower()
     ]
+
+
+def _way_out(name: str, value: Any, decided: Any) -> str:
+    if value == AUTO:
+        return f"leave it out there, which means the same, or say {name}={decided}."
+    return f"say {name}={decided} there, or set it in the inventory."
 
 
 def _unknown(name: str, role: str) -> str:

@@ -94,8 +94,10 @@ def actions(record: Record) -> list[Record]:
             # What a successful run left behind is worth a look; only an error beside a failure is why it failed.
             level = "act" if found and finding["severity"] == "error" else "look"
             add(level, finding.get("message"), finding.get("remedy") or "")
-    if gpu.get("reboot_pending"):
-        add("look", "A restart is pending.", "Restart the machine when nobody uses it.")
+    if record.get("waits"):
+        add("look", "The driver waits for a restart.", f"{RESTART} Then run again to prove it.")
+    elif gpu.get("reboot_pending"):
+        add("look", "A restart is pending.", RESTART)
     return found
 
 
@@ -105,12 +107,15 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
+RESTART = "Restart the machine when nobody uses it."
 UNREACHABLE_REMEDY = "See that it is switched on and reachable over SSH, then run again for this machine."
 
 
 def not_checked(record: Record) -> list[Record]:
     """What nobody may take as passed: ``name`` and ``why``."""
     proof = record.get("proof") or {}
+    if waits := record.get("waits"):
+        return [{"name": "proof", "why": f"Restart pending. {' '.join(waits)}"}]
     if not proof:
         return [{"name": "proof", "why": WHY_NO_PROOF.get(status(record), "No proof was asked for.")}]
     return [

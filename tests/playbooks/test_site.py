@@ -8,6 +8,13 @@ import pytest
 import yaml
 from support.stand_in_lab import Lab
 
+MISMATCH = {
+    "code": "driver_mismatch",
+    "severity": "error",
+    "message": "The kernel runs driver 580.65.06, the libraries are 580.95.05.",
+    "remedy": "Reboot: the driver was upgraded while the old one was running.",
+}
+
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
@@ -81,7 +88,7 @@ def test_the_plans_of_the_others_are_shown_when_one_cannot_be_compared(lab: Lab)
 def test_a_choice_of_the_command_line_that_outranks_the_plan_is_refused_before_the_first_change(lab: Lab) -> None:
     run = lab.play("site", "--limit", "desk-1", "-e", "tensorflow_version=auto")
     assert run.code != 0
-    assert "say tensorflow_version=" in run.records["desk-1"]["failed"]["message"]
+    assert "leave it out there" in run.records["desk-1"]["failed"]["message"]
     assert lab.read("desk-1")["journal"] == []
 
 
@@ -92,3 +99,39 @@ def test_a_lock_of_some_machines_keeps_the_entries_of_the_others(lab: Lab, tmp_p
     hosts = yaml.safe_load(lock.read_text())["gpulab_lock"]["hosts"]
     assert hosts["desk-1"]["inputs"]["tensorflow_version"] == "2.20.0"
     assert hosts["desk-2"]["inputs"]["tensorflow_version"] != "2.20.0"
+
+
+def test_a_driver_that_broke_is_seen_brought_back_and_proved_again(lab: Lab) -> None:
+    lab.give("desk-1", "RTX 4090")
+    assert lab.play("site", "--limit", "desk-1").code == 0
+    lab.find("desk-1", MISMATCH)
+    lab.change("desk-1", after={"nvidia_driver": {"findings": []}})
+    run = lab.play("site", "--limit", "desk-1")
+    assert run.code == 0, run.said
+    assert MISMATCH["message"] in run.said
+    assert run.records["desk-1"]["converged"] == ["nvidia_driver", "cifar10"]
+
+
+def test_a_proof_before_the_restart_that_the_driver_needs_is_not_checked_and_no_failure(lab: Lab) -> None:
+    lab.give("desk-1", "RTX 4090")
+    lab.inventory["desk-1"]["nvidia_driver_reboot"] = "never"
+    lab.change("desk-1", after={"nvidia_driver": {"findings": [MISMATCH]}}, trouble={"cifar10": "no GPU"})
+    run = lab.play("site", "--limit", "desk-1")
+    assert run.code == 0, run.said
+    assert "cifar10" not in run.records["desk-1"]["converged"]
+    assert "proof: Restart pending" in run.said
+
+    lab.find("desk-1")
+    lab.change("desk-1", trouble={})
+    run = lab.play("site", "--limit", "desk-1")
+    assert run.code == 0, run.said
+    assert run.records["desk-1"]["converged"] == ["cifar10"]
+    assert run.records["desk-1"]["proved_now"]
+
+
+def test_a_driver_that_stays_broken_where_it_may_restart_fails_the_run(lab: Lab) -> None:
+    lab.give("desk-1", "RTX 4090")
+    lab.change("desk-1", after={"nvidia_driver": {"findings": [MISMATCH]}})
+    run = lab.play("site", "--limit", "desk-1")
+    assert run.code != 0
+    assert MISMATCH["message"] in run.records["desk-1"]["failed"]["message"]

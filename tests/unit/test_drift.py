@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils._findings import ERROR, RULES
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift, input_problems
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, SETTINGS
 
@@ -131,12 +132,52 @@ def test_auto_is_for_what_the_plan_decides():
 
 def test_an_input_that_outranks_the_plan_is_refused_where_it_says_something_else():
     plan = {"components": {"tensorflow": {"tensorflow_version": "2.21.0"}}}
+    assert input_problems.overruled({"tensorflow_version": "2.20.0"}, plan) == [
+        "The command line (-e) sets tensorflow_version to 2.20.0 and outranks the plan, which chose 2.21.0: "
+        "say tensorflow_version=2.21.0 there, or set it in the inventory."
+    ]
     assert input_problems.overruled({"tensorflow_version": "auto"}, plan) == [
         "The command line (-e) sets tensorflow_version to auto and outranks the plan, which chose 2.21.0: "
-        "say tensorflow_version=2.21.0 there, or set it in the inventory."
+        "leave it out there, which means the same, or say tensorflow_version=2.21.0."
     ]
     plan = {"components": {"os_prep": {"os_prep_kernel_headers": False}, "cifar10": {"cifar10_gpus": 0}}}
     assert input_problems.overruled({"os_prep_kernel_headers": "false", "cifar10_gpus": "0"}, plan) == []
+
+
+DRIVER_PLAN = {"components": {"nvidia_driver": {"nvidia_driver_branch": "580"}, "cifar10": {"cifar10_gpus": 1}}}
+MISMATCH = "The kernel runs driver 580.65.06, the libraries are 580.95.05."
+
+
+def driver_drift(*findings: str, receipt: bool = True, gpus: int = 1) -> dict[str, list[str]]:
+    """What drifted where the receipts are intact and gpu_info has these findings."""
+    stack = {"components": {}}
+    for name, decided in DRIVER_PLAN["components"].items():
+        details = {"passed": True, "finished": "2026-11-20T12:00:00+00:00"}
+        inputs = drift.wanted_inputs(name, decided, {})
+        stack["components"][name] = {"inputs": inputs, "broken": [], "details": details}
+    if not receipt:
+        del stack["components"]["nvidia_driver"]
+    gpu = {"gpus": [{}] * gpus, "findings": [{"code": code, "message": MISMATCH} for code in findings]}
+    found = drift.compare(DRIVER_PLAN, stack, {}, gpu, now=NOW)
+    return {item["component"]: item["reasons"] for item in found if item["drifted"]}
+
+
+def test_a_driver_that_does_not_serve_is_drift_though_its_receipt_is_intact():
+    for code in drift.DRIVER_BROKEN:
+        assert driver_drift(code) == {"nvidia_driver": [MISMATCH], "cifar10": ["nvidia_driver changes"]}, code
+
+
+def test_the_codes_of_a_broken_driver_are_errors_of_gpu_info():
+    assert set(drift.DRIVER_BROKEN) <= {rule.code for rule in RULES if rule.severity == ERROR}
+
+
+def test_what_is_not_the_drivers_fault_is_no_drift_of_it():
+    assert driver_drift("gpu_lost", "ecc_uncorrected", "reboot_pending") == {}
+    assert driver_drift("dkms_not_built", gpus=0) == {}, "an image is built for another kernel than the running one"
+
+
+def test_a_driver_that_is_yet_to_be_installed_is_told_once():
+    assert driver_drift("driver_absent", receipt=False)["nvidia_driver"] == ["not installed by this collection"]
 
 
 def test_hosts_that_differ_alike_stand_together_in_the_text():

@@ -78,6 +78,16 @@ def test_what_failed_now_leads_and_an_earlier_proof_that_failed_follows() -> Non
     assert wanted[1]["where"] == "check devices of the proof of 2026-11-20"
 
 
+def test_a_proof_that_waits_for_a_restart_is_not_checked_and_says_why() -> None:
+    record = {**sample("gpu"), "waits": ["The libraries are of another version."], "proof": None, "proved_now": False}
+    record["gpu"] = {**record["gpu"], "reboot_pending": True, "findings": []}
+    assert status(record) == "converged"
+    assert not_checked(record) == [{"name": "proof", "why": "Restart pending. The libraries are of another version."}]
+    (wanted,) = actions(record)
+    assert wanted["level"] == "look"
+    assert wanted["remedy"].endswith("Then run again to prove it.")
+
+
 def test_a_machine_that_did_not_answer_is_told_what_to_do() -> None:
     (wanted,) = actions(sample("unreachable"))
     assert wanted["what"] == "Failed to connect to the host via ssh: Connection timed out."

@@ -1,7 +1,8 @@
 """A lab of stand-in machines, for the playbooks as they are: real ansible-playbook, real planning, real reports.
 
 What stands in: each machine is a JSON file, gpu_info and stack_info read it, and a role does nothing but write its
-receipt there. The roles' defaults and specs are the real ones. `trouble` in a machine's file says what goes wrong.
+receipt there. The roles' defaults and specs are the real ones. `trouble` in a machine's file says what goes wrong,
+`after` what gpu_info says once a role has run.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Lab:
         self._make_collection()
         for host in hosts:
             self.inventory[host] = {"ansible_connection": "local", "stand_in": str(folder / f"{host}.json")}
-            self.change(host, gpu={**gpu_facts(), "findings": [], "reboot_pending": False, "reboot_reasons": []})
+            self.give(host)
             self.change(host, system=system_facts("debian 12"), components={}, trouble={}, journal=[])
 
     def read(self, host: str) -> dict[str, Any]:
@@ -58,6 +59,14 @@ class Lab:
 
     def change(self, host: str, **parts: Any) -> None:
         (self.folder / f"{host}.json").write_text(json.dumps({**self.read(host), **parts}))
+
+    def give(self, host: str, *gpus: str) -> None:
+        """Put these GPUs, and no others, into a machine."""
+        self.change(host, gpu={**gpu_facts(*gpus), "findings": [], "reboot_pending": False, "reboot_reasons": []})
+
+    def find(self, host: str, *findings: dict[str, Any]) -> None:
+        """Have gpu_info say these findings of a machine from now on."""
+        self.change(host, gpu={**self.read(host)["gpu"], "findings": findings})
 
     def switch_off(self, host: str) -> None:
         self.inventory[host] |= SWITCHED_OFF

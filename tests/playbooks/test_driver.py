@@ -1,0 +1,94 @@
+"""The driver's role on a driver that broke: what it leaves alone, and what it does not put in its place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
+
+CHECKOUT = Path(__file__).parents[2]
+VERSION = "580.95.05"
+INPUTS = role_inputs.defaults("nvidia_driver")
+
+
+def machine(**changes: Any) -> dict[str, Any]:
+    """What the role knows of a machine whose driver is as it left it, but for ``changes`` in gpu_info."""
+    gpu = {
+        "gpus": [{"processes": []}],
+        "driver": {"installed": VERSION, "loaded": VERSION, "module_file": "/lib/modules/k/nvidia.ko"},
+        "nouveau": {"loaded": False},
+        "platform": {"container": None},
+        "sources": {"nvml": {"answered": True}},
+        **changes,
+    }
+    receipt = {"intact": True, "inputs": INPUTS}
+    stack = {"components": {"nvidia_driver": receipt}, "system": {"kernel": "k", "family": "debian"}}
+    packages = {"version": VERSION, "changed": False}
+    return {"__nvidia_driver_gpu": gpu, "__nvidia_driver_stack": stack, "__nvidia_driver_packages": packages}
+
+
+def play(folder: Path, variables: dict[str, Any], *tasks: dict[str, Any]) -> str:
+    """Run tasks with the role's variables in check mode, which loads no module, and return what was said."""
+    playbook = folder / "play.yml"
+    role_vars = str(CHECKOUT / "roles" / "nvidia_driver" / "vars" / "main.yml")
+    playbook.write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "workstations",
+                    "gather_facts": False,
+                    "vars": {**INPUTS, **variables},
+                    "vars_files": [role_vars],
+                    "tasks": tasks,
+                }
+            ]
+        )
+    )
+    command = ["ansible-playbook", "--check", str(playbook), "-i", "inventories/quickstart"]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False).stdout
+
+
+SILENT = {"sources": {"nvml": {"answered": False}}}
+UNLOADED = {**SILENT, "driver": {"installed": VERSION, "loaded": None, "module_file": "/lib/modules/k/nvidia.ko"}}
+OLD_ONE_RUNS = {
+    **SILENT,
+    "driver": {"installed": VERSION, "loaded": "570.1", "module_file": "/lib/modules/k/nvidia.ko"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reboot", "as_asked"),
+    [
+        pytest.param({}, "if_needed", True, id="it serves"),
+        pytest.param(UNLOADED, "if_needed", False, id="not loaded"),
+        pytest.param(UNLOADED, "never", False, id="not loaded, which needs no restart"),
+        pytest.param(OLD_ONE_RUNS, "if_needed", False, id="the one before runs"),
+        pytest.param(OLD_ONE_RUNS, "never", True, id="the one before runs and a person restarts"),
+        pytest.param({**UNLOADED, "gpus": []}, "if_needed", True, id="an image without a GPU"),
+        pytest.param({**UNLOADED, "platform": {"container": "docker"}}, "if_needed", True, id="a container"),
+    ],
+)
+def test_a_driver_is_left_alone_only_where_it_serves(tmp_path, changes, reboot, as_asked):
+    variables = machine(**changes)
+    inputs = {"nvidia_driver_reboot": reboot}
+    variables["__nvidia_driver_stack"]["components"]["nvidia_driver"]["inputs"] = {**INPUTS, **inputs}
+    said = play(
+        tmp_path,
+        {**variables, **inputs},
+        {"ansible.builtin.debug": {"msg": "as asked: {{ __nvidia_driver_as_asked | bool }}"}},
+    )
+    assert f"as asked: {as_asked}" in said, said
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_driver_that_worked_is_not_replaced_by_the_one_before_it(tmp_path, changed):
+    variables = machine(**SILENT)
+    variables["__nvidia_driver_packages"]["changed"] = changed
+    start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}
+    said = play(tmp_path, variables, {"ansible.builtin.include_role": start})
+    assert ("Put the driver before back" in said) == changed, said
+    assert ("It has worked before, and is left in its place" in said) != changed, said

@@ -18,6 +18,9 @@ site: $(SITE) ## Provision and prove the machines of INVENTORY (this machine unl
 plan: $(SITE) ## Show what site would do, and why, without touching anything
 	@$(SITE)/bin/ansible-playbook playbooks/plan.yml -i $(INVENTORY) $(ARGS)
 
+audit: $(SITE) ## Say where the machines differ from their plan, and fail where one does
+	@$(SITE)/bin/ansible-playbook playbooks/audit.yml -i $(INVENTORY) $(ARGS)
+
 test: ## Pass all tests but the long ones
 	@tests/run quick
 
@@ -34,4 +37,4 @@ $(SITE) $(TEST): FORCE
 	@scripts/environment $@ requirements/$(@F).txt
 
 FORCE:
-.PHONY: help site plan test test-all lint lock FORCE
+.PHONY: help site plan audit test test-all lint lock FORCE

@@ -13,7 +13,7 @@ description:
   - Pure. It reads no machine and changes none.
 author:
   - The gpulab.workstation authors (@gpulab)
-positional: stack, inputs, gpu
+positional: stack, inputs, gpu, audit
 options:
   _input:
     description: The plan, as the filter P(gpulab.workstation.resolve_stack#filter) returned it.
@@ -32,6 +32,12 @@ options:
       - What M(gpulab.workstation.gpu_info) returned for the machine. Without it, a driver that is installed as planned
         and does not serve goes unseen.
     type: dict
+  audit:
+    description:
+      - Whether to count also what no role puts right, such as a newer kernel that has no module of the driver, and
+        a source of NVIDIA's packages that is none of this collection's.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -64,10 +70,11 @@ def stack_drift(
     stack: Mapping[str, Any],
     inputs: Mapping[str, Any] | None = None,
     gpu: Mapping[str, Any] | None = None,
+    audit: bool = False,
 ) -> list[dict[str, Any]]:
     if plan.get("refusal"):
         raise AnsibleFilterError(f"stack_drift: there is no plan to compare with: {plan['refusal']['message']}")
-    return drift.compare(plan, stack, inputs or {}, gpu)
+    return drift.compare(plan, stack, inputs or {}, gpu, audit=audit)
 
 
 class FilterModule:

@@ -4,8 +4,8 @@
 """Receipts: what a component's role left on the machine, and whether it is still there.
 
 A receipt holds the inputs that the role was given and the evidence of what it did: a checksum for each file, a version
-for each package, a target for each link, and the set of distributions of each Python environment. Reading it back
-compares the evidence with the machine, so a receipt never claims what is no longer true.
+for each package and whether it is held, a target for each link, and the set of distributions of each Python
+environment. Reading it back compares the evidence with the machine, so a receipt never claims what is no longer true.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ansible_collections.gpulab.workstation.plugins.module_utils._installed import package_versions
+from ansible_collections.gpulab.workstation.plugins.module_utils._installed import held_packages, package_versions
 
 RECEIPTS_DIR = "/var/lib/gpulab/receipts"
 SCHEMA = 1
@@ -51,17 +51,20 @@ def observe(
     links: Sequence[str] = (),
     environments: Sequence[str] = (),
     packages: Sequence[str] = (),
+    holds: Sequence[str] = (),
 ) -> List[Dict[str, Optional[str]]]:
     """Return one ``{kind, name, state}`` for each thing named; ``state`` is None where it does not exist.
 
-    The state of a file is its SHA-256, of a link its target, of a package its version, and of a Python environment the
-    SHA-256 over the names and versions of its distributions.
+    The state of a file is its SHA-256, of a link its target, of a package its version, of a hold "held", and of a Python
+    environment the SHA-256 over the names and versions of its distributions.
     """
     versions = package_versions(root=root, names=packages)
+    held = held_packages(root=root, names=holds) if holds else set()
     found = [("file", path, _file_state(under(root, path))) for path in files]
     found += [("link", path, _link_state(under(root, path))) for path in links]
     found += [("environment", path, _environment_state(under(root, path))) for path in environments]
     found += [("package", name, versions.get(name)) for name in packages]
+    found += [("hold", name, "held" if name in held else None) for name in holds]
     return [{"kind": kind, "name": name, "state": state} for kind, name, state in found]
 
 
@@ -113,7 +116,7 @@ def read(component: str, *, root: str = "/") -> Optional[Dict[str, Any]]:
 def broken(receipt: Mapping[str, Any], *, root: str = "/") -> List[Dict[str, Optional[str]]]:
     """Return the evidence of ``receipt`` that the machine no longer bears out, as ``{kind, name, expected, found}``."""
     recorded = receipt["evidence"]
-    names: Dict[str, List[str]] = {"file": [], "link": [], "environment": [], "package": []}
+    names: Dict[str, List[str]] = {"file": [], "link": [], "environment": [], "package": [], "hold": []}
     for item in recorded:
         names[item["kind"]].append(item["name"])
     today = observe(
@@ -122,6 +125,7 @@ def broken(receipt: Mapping[str, Any], *, root: str = "/") -> List[Dict[str, Opt
         links=names["link"],
         environments=names["environment"],
         packages=names["package"],
+        holds=names["hold"],
     )
     found = {(item["kind"], item["name"]): item["state"] for item in today}
     return [

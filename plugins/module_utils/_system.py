@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, The gpulab.workstation authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a stack has to fit, read from files alone: distribution, C library, compiler, interpreters, memory and disk.
+"""What a stack has to fit, read from files alone: distribution, its sources of packages, C library, compiler,
+interpreters, memory and disk.
 
 No process is started, so that an image mounted somewhere is read by the same code as the running machine.
 """
@@ -13,6 +14,8 @@ import os
 import re
 import shlex
 from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from ansible_collections.gpulab.workstation.plugins.module_utils._foreign_sources import foreign_sources
 
 # Where the stack takes room.
 PLACES = ("/", "/opt", "/usr", "/var", "/tmp")
@@ -38,6 +41,7 @@ def read_system(*, root: str = "/", places: Sequence[str] = PLACES) -> Dict[str,
         "pythons": _pythons(root),
         "cpu": _cpu(),
         "memory_mib": _memory_mib(),
+        "foreign_sources": foreign_sources(root=root),
         "free_mib": {place: _free_mib(os.path.join(root, place.lstrip("/"))) for place in places},
     }
 

@@ -53,6 +53,10 @@ options:
     type: list
     elements: str
     default: []
+  hold:
+    description: Whether the role keeps upgrades away from O(packages); those that are held now are recorded as such.
+    type: bool
+    default: false
   details:
     description: Whatever else is to be kept with the receipt, such as the result of a proof.
     type: dict
@@ -104,6 +108,7 @@ from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _receipt
+from ansible_collections.gpulab.workstation.plugins.module_utils._installed import held_packages
 
 
 def _text(receipt: Optional[Dict[str, Any]]) -> str:
@@ -131,6 +136,7 @@ def main() -> None:
             "links": {"type": "list", "elements": "path", "default": []},
             "environments": {"type": "list", "elements": "path", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "hold": {"type": "bool", "default": False},
             "details": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -139,7 +145,9 @@ def main() -> None:
     before = _receipt.read(wanted["component"])
     after = None
     if wanted["state"] == "present":
-        evidence = _receipt.observe(**{kind: wanted[kind] for kind in ("files", "links", "environments", "packages")})
+        holds = sorted(held_packages(names=wanted["packages"])) if wanted["hold"] else []
+        named = {kind: wanted[kind] for kind in ("files", "links", "environments", "packages")}
+        evidence = _receipt.observe(**named, holds=holds)
         try:
             after = _receipt.compose(
                 evidence=evidence, **{k: wanted[k] for k in ("component", "version", "inputs", "details")}

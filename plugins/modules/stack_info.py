@@ -115,6 +115,16 @@ system:
       returned: success
       type: int
       sample: 24105
+    foreign_sources:
+      description:
+        - Sources of packages that offer NVIDIA's driver or CUDA and are none of this collection's. What they offer may
+          replace what a role installed at the next upgrade.
+      returned: success
+      type: list
+      elements: dict
+      sample:
+        - file: /etc/apt/sources.list.d/cuda-debian12-x86_64.list
+          uri: https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/
     free_mib:
       description: Free space in MiB for ordinary users, by directory.
       returned: success

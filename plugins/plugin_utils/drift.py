@@ -33,6 +33,8 @@ DRIVER_BROKEN = (
     "fabric_manager_absent",
     "fabric_manager_mismatch",
 )
+# What no role puts right, and what breaks the driver at the next restart or upgrade.
+DRIVER_AT_RISK = ("next_kernel_without_module",)
 
 
 def compare(
@@ -41,12 +43,14 @@ def compare(
     inputs: Mapping[str, Any],
     gpu: Mapping[str, Any] | None = None,
     *,
+    audit: bool = False,
     now: datetime.datetime | None = None,
 ) -> list[dict[str, Any]]:
     """Return ``{component, drifted, reasons}`` for each component of ``plan``, in the plan's order.
 
     ``stack`` is what stack_info returned, ``inputs`` are the role inputs that the inventory sets, ``gpu`` is what
-    gpu_info returned, ``now`` is the time that a proof's age is counted to (UTC; the current time unless given).
+    gpu_info returned, ``now`` is the time that a proof's age is counted to (UTC; the current time unless given). An
+    ``audit`` counts what no role puts right as well.
     """
     found: list[dict[str, Any]] = []
     for component, decided in plan["components"].items():
@@ -54,7 +58,9 @@ def compare(
         wanted = wanted_inputs(component, decided, inputs)
         reasons = _reasons(component, wanted, receipt)
         if component == "nvidia_driver" and receipt is not None:
-            reasons += _broken_driver(gpu or {})
+            reasons += _findings(gpu, DRIVER_BROKEN)
+            if audit:
+                reasons += _findings(gpu, DRIVER_AT_RISK) + _foreign_sources(stack)
         if component == "cifar10" and not reasons and receipt is not None:
             drifted = [item["component"] for item in found if item["drifted"] and item["component"] in PROVED]
             reasons = [f"{name} changes" for name in drifted] + _proof(wanted, receipt, now)
@@ -96,6 +102,8 @@ def _reasons(component: str, wanted: Mapping[str, Any], receipt: Mapping[str, An
 
 
 def _evidence(item: Mapping[str, Any]) -> str:
+    if item["kind"] == "hold":
+        return f"package {item['name']} is not held any more"
     if item["found"] is None:
         return f"{item['kind']} {item['name']} is gone"
     if item["kind"] == "package":
@@ -103,10 +111,15 @@ def _evidence(item: Mapping[str, Any]) -> str:
     return f"{item['kind']} {item['name']} was changed by hand"
 
 
-def _broken_driver(gpu: Mapping[str, Any]) -> list[str]:
-    """Why the driver does not serve. Without a GPU, as in an image that is being built, there is nothing to serve."""
-    findings = gpu["findings"] if gpu.get("gpus") else []
-    return [item["message"] for item in findings if item["code"] in DRIVER_BROKEN]
+def _findings(gpu: Mapping[str, Any] | None, codes: Sequence[str]) -> list[str]:
+    """What gpu_info says by these codes; without a GPU, as in an image being built, there is nothing to serve."""
+    findings = gpu["findings"] if gpu and gpu["gpus"] else []
+    return [item["message"] for item in findings if item["code"] in codes]
+
+
+def _foreign_sources(stack: Mapping[str, Any]) -> list[str]:
+    sources = stack["system"]["foreign_sources"]
+    return [f"{item['file']} offers NVIDIA's packages from {item['uri']}" for item in sources]
 
 
 def _proof(wanted: Mapping[str, Any], receipt: Mapping[str, Any], now: datetime.datetime | None) -> list[str]:

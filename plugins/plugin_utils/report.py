@@ -29,7 +29,9 @@ SIBLINGS_AT_LEAST = 3
 
 
 def report_data(records: Sequence[Record]) -> Record:
-    """What the page shows of ``records``: machines, what a person must do, what was not checked, plans by group."""
+    """What the page shows of ``records``: machines, what a person must do, what differs from its plan, what was not
+    checked, plans by group.
+    """
     gpus = sum(len((record.get("gpu") or {}).get("gpus") or []) for record in records)
     points = max(30, min(POINTS_A_CHART, POINTS_A_PAGE // (3 * gpus + 1)))
     machines = [machine_view(record, points=points) for record in records]
@@ -47,6 +49,7 @@ def report_data(records: Sequence[Record]) -> Record:
         "verdict": verdict(machines),
         "statuses": {name: sum(machine["status"] == name for machine in machines) for name in STATUSES},
         "actions": _actions(machines),
+        "differs": _differs(machines),
         "not_checked": _not_checked(machines),
         "plans": plans,
         "machines": machines,
@@ -70,6 +73,10 @@ def verdict(machines: Sequence[Record]) -> Record:
     if need:
         verb = "needs" if need == 1 else "need"
         return {"level": level, "text": f"{need} of {len(machines)} machines {verb} a person."}
+    if drifted := sum(machine["status"] == "drifted" for machine in machines):
+        verb = "is" if drifted == 1 else "are"
+        text = f"{drifted} of {len(machines)} machines {verb} not as planned; nothing was changed there."
+        return {"level": level, "text": text}
     proved = sum(machine["status"] == "proved" for machine in machines)
     return {"level": level, "text": f"{len(machines)} machines, none needs a person; {proved} proved by this run."}
 
@@ -99,12 +106,30 @@ def _actions(machines: Iterable[Record]) -> list[Record]:
     return sorted(groups.values(), key=lambda group: (group["level"], -len(group["hosts"])))
 
 
+def _differs(machines: Iterable[Record]) -> list[Record]:
+    """Which components are not as planned and why, of machines that were left so."""
+    return _grouped(
+        (machine["host"], item["component"], "; ".join(item["reasons"]))
+        for machine in machines
+        for item in machine["drift"]
+        if machine["status"] == "drifted"
+    )
+
+
 def _not_checked(machines: Iterable[Record]) -> list[Record]:
-    """What was not checked and why, once for all machines that share it; the most frequent first."""
+    """What was not checked and why."""
+    return _grouped(
+        (machine["host"], str(item["name"]), str(item["why"]))
+        for machine in machines
+        for item in machine["not_checked"]
+    )
+
+
+def _grouped(found: Iterable[tuple[str, str, str]]) -> list[Record]:
+    """Each name and why once, with all hosts that share it; the most frequent first."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for machine in machines:
-        for item in machine["not_checked"]:
-            groups.setdefault((str(item["name"]), str(item["why"])), []).append(machine["host"])
+    for host, name, why in found:
+        groups.setdefault((name, why), []).append(host)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return [{"name": name, "why": why, "hosts": hosts} for (name, why), hosts in ordered]
 

@@ -40,6 +40,7 @@ def _one(page: Record) -> list[str]:
         *_row("throughput", f"{_speed(machine)} images/s" if machine["images_per_s"] else "-"),
         *_row("checks", _checks(machine)),
     ]
+    lines += _items("differs", [f"{item['name']}: {item['why']}" for item in page["differs"]])
     lines += _items("not checked", [f"{item['name']}: {item['why']}" for item in machine["not_checked"]])
     return lines + _items("to do", [_action(item) for item in machine["actions"]])
 
@@ -60,6 +61,7 @@ def _many(page: Record) -> list[str]:
     if rest := len(page["machines"]) - len(machines):
         lines.append(f"… and {rest} more, none of them worse")
     lines += ["", *_row("result", page["verdict"]["text"])]
+    lines += _items("differs", [f"{_hosts(item)} {item['name']}: {item['why']}" for item in page["differs"]])
     lines += _items("not checked", [f"{item['name']}: {item['why']} {_hosts(item)}" for item in page["not_checked"]])
     todo = [f"{_hosts(group)} {' '.join(_action(item) for item in group['items'])}" for group in page["actions"]]
     return lines + _items("to do", todo)

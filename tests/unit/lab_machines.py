@@ -99,6 +99,7 @@ def system_facts(name: str, *, pythons: dict[str, str] | None = None, **facts: A
         "kernel": None,
         "glibc": glibc,
         "gcc": gcc,
+        "foreign_sources": [],
         "pythons": [{"path": path, "version": number} for path, number in found.items()],
         **facts,
     }

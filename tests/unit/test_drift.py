@@ -73,6 +73,7 @@ def test_a_password_in_an_input_is_no_drift():
     ("found", "words"),
     [
         ({"kind": "package", "name": "gcc", "expected": "12", "found": "13"}, "package gcc is 13, was 12"),
+        ({"kind": "hold", "name": "gcc", "expected": "held", "found": None}, "package gcc is not held any more"),
         ({"kind": "file", "name": "/etc/x", "expected": "a", "found": None}, "file /etc/x is gone"),
         ({"kind": "environment", "name": "/e", "expected": "a", "found": "b"}, "environment /e was changed by hand"),
     ],
@@ -174,6 +175,19 @@ def test_the_codes_of_a_broken_driver_are_errors_of_gpu_info():
 def test_what_is_not_the_drivers_fault_is_no_drift_of_it():
     assert driver_drift("gpu_lost", "ecc_uncorrected", "reboot_pending") == {}
     assert driver_drift("dkms_not_built", gpus=0) == {}, "an image is built for another kernel than the running one"
+
+
+def test_what_no_role_puts_right_is_drift_for_an_audit_alone():
+    stack = {**machine(), "system": {"foreign_sources": [{"file": "/etc/x.list", "uri": "https://x.nvidia.com/"}]}}
+    plan = {"components": {"nvidia_driver": {}}}
+    receipt = {"inputs": drift.wanted_inputs("nvidia_driver", {}, {}), "broken": []}
+    stack["components"]["nvidia_driver"] = receipt
+    gpu = {"gpus": [{}], "findings": [{"code": "next_kernel_without_module", "message": "Kernel 7 has none."}]}
+    assert drift.compare(plan, stack, {}, gpu, now=NOW)[0]["reasons"] == []
+    assert drift.compare(plan, stack, {}, gpu, audit=True, now=NOW)[0]["reasons"] == [
+        "Kernel 7 has none.",
+        "/etc/x.list offers NVIDIA's packages from https://x.nvidia.com/",
+    ]
 
 
 def test_a_driver_that_is_yet_to_be_installed_is_told_once():

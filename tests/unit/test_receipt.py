@@ -13,6 +13,10 @@ Package: bash
 Status: install ok installed
 Version: 5.2.15-2+b8
 
+Package: libcuda1
+Status: hold ok installed
+Version: 580.95.05
+
 Package: gcc
 Status: deinstall ok config-files
 Version: 4:12.2.0-3
@@ -37,7 +41,12 @@ def machine(tmp_path: Path) -> Path:
 
 def receipt_of(machine: Path, **more: object) -> dict:
     evidence = _receipt.observe(
-        root=str(machine), files=["/etc/limits.conf"], links=["/env"], environments=["/env-1"], packages=["bash"]
+        root=str(machine),
+        files=["/etc/limits.conf"],
+        links=["/env"],
+        environments=["/env-1"],
+        packages=["bash"],
+        holds=["libcuda1"],
     )
     given = {"component": "demo", "version": "1", "inputs": {}, "details": {}, **more}
     return _receipt.compose(evidence=evidence, **given)
@@ -55,13 +64,22 @@ def test_an_untouched_machine_bears_the_receipt_out(machine):
         (lambda m: ((m / "env").unlink(), (m / "env").symlink_to("env-2")), "link"),
         (lambda m: (m / "env-1/lib/python3.11/site-packages/pandas-3.0.dist-info").mkdir(), "environment"),
         (lambda m: (m / "var/lib/dpkg/status").write_text(DPKG_STATUS.replace("5.2.15", "5.2.16")), "package"),
-        (lambda m: (m / "var/lib/dpkg/status").write_text(""), "package"),
+        (lambda m: (m / "var/lib/dpkg/status").write_text(DPKG_STATUS.replace("hold ok", "install ok")), "hold"),
     ],
 )
 def test_every_kind_of_change_by_hand_is_seen_and_named(machine, harm, kind):
     receipt = receipt_of(machine)
     harm(machine)
     assert [item["kind"] for item in _receipt.broken(receipt, root=str(machine))] == [kind]
+
+
+def test_a_package_that_is_gone_is_named(machine):
+    receipt = receipt_of(machine)
+    (machine / "var/lib/dpkg/status").write_text("")
+    assert [(item["kind"], item["found"]) for item in _receipt.broken(receipt, root=str(machine))] == [
+        ("package", None),
+        ("hold", None),
+    ]
 
 
 def test_a_role_cannot_record_what_it_did_not_leave(machine):

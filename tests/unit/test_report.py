@@ -193,3 +193,14 @@ def test_a_fleet_is_told_in_rows_that_fit(size: int) -> None:
 def test_a_table_holds_nothing_that_a_terminal_obeys() -> None:
     table = report_table([sample("hostile")]) + report_table(fleet(6))
     assert not any(character in table for character in "\x1b\x07\r\u202e")
+
+
+def test_what_differs_is_told_once_with_its_machines_and_as_many_as_there_are() -> None:
+    drifted = {**sample("planned"), "drift": DRIFTED, "converged": []}
+    page = report_data([{**drifted, "host": "a"}, {**drifted, "host": "b"}, sample("cpu")])
+    assert page["differs"] == [{"name": "tensorflow", "why": "not installed", "hosts": ["a", "b"]}]
+    assert page["verdict"]["text"] == "2 of 3 machines are not as planned; nothing was changed there."
+    assert "differs       [a, b] tensorflow: not installed" in report_table(
+        [{**drifted, "host": name} for name in "ab"]
+    )
+    assert report_data([sample("gpu")])["differs"] == [], "what was converged does not differ any more"

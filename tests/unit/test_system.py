@@ -78,3 +78,15 @@ def test_dpkg_tells_installed_packages_only():
         "Status: deinstall ok config-files",
     ]
     assert _installed.parse_dpkg_status([*lines, "Version: 2"], names=["a", "b", "c"]) == {"a": "1"}
+
+
+def test_packages_on_hold_are_told_by_dpkg_and_by_dnfs_list_of_locks(tmp_path):
+    status = (
+        "Package: a\nStatus: hold ok installed\nVersion: 1\n\nPackage: b\nStatus: install ok installed\nVersion: 1\n"
+    )
+    debian = tree(tmp_path / "debian", {"var/lib/dpkg/status": status})
+    assert _installed.held_packages(root=debian, names=["a", "b"]) == {"a"}
+    locks = "# by hand\nnvidia-driver-cuda-3:580.95.05-1.el9.*\nother-0:1-1.*\n"
+    el = tree(tmp_path / "el", {"etc/dnf/plugins/versionlock.list": locks})
+    assert _installed.held_packages(root=el, names=["nvidia-driver", "nvidia-driver-cuda"]) == {"nvidia-driver-cuda"}
+    assert _installed.held_packages(root=str(tmp_path), names=["a"]) == set()

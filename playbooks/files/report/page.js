@@ -16,7 +16,8 @@ document.getElementById("page").replaceChildren(
   h("main", {}, single ? machineDetail(page.machines[0], page.plans[page.machines[0].plan]) : [
     page.actions.length ? h("section", {}, h("h2", {}, "What a person must do"), actionList(page.actions)) : null,
     h("section", {}, h("h2", {}, "Machines"), fleet(page)),
-    page.not_checked.length ? h("section", {}, h("h2", {}, "What was not checked"), notChecked(page.not_checked)) : null,
+    page.differs.length ? h("section", {}, h("h2", {}, "What differs from the plan"), shared(page.differs)) : null,
+    page.not_checked.length ? h("section", {}, h("h2", {}, "What was not checked"), shared(page.not_checked)) : null,
     h("section", {}, h("h2", {}, "Plans"), h("div", { class: "plans" }, page.plans.map(planGroup))),
   ]),
   h("footer", {}, "Made from run.json, which lies next to this page."));
@@ -34,7 +35,7 @@ function planGroup(plan, index) {
   h("div", {}, planBody(plan), hostLinks(hosts)));
 }
 
-function notChecked(items) {
+function shared(items) {
   return h("ul", { class: "reasons wide" }, items.map((item) => h("li", {},
     h("span", { class: "what" }, title(item.name)), h("div", {}, h("p", {}, item.why), hostLinks(item.hosts)))));
 }

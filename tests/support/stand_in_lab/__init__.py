@@ -27,11 +27,12 @@ SWITCHED_OFF = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansib
 
 @dataclass
 class Run:
-    """How a playbook ended: its exit code, what it said, and its report's records by machine, where it wrote one."""
+    """How a playbook ended: its exit code, what it said, and of its report the records by machine and the page."""
 
     code: int
     said: str
     records: dict[str, dict[str, Any]] | None
+    page: str
 
     def recap(self, host: str) -> dict[str, int]:
         """Ansible's own count for ``host``: ok, changed, unreachable, failed …"""
@@ -93,7 +94,8 @@ class Lab:
         written = sorted(reports.glob("*/run.json"))
         records = json.loads(written[-1].read_text())["records"] if written else None
         by_host = None if records is None else {record["host"]: record for record in records}
-        return Run(run.returncode, run.stdout + run.stderr, by_host)
+        page = (written[-1].parent / "index.html").read_text() if written else ""
+        return Run(run.returncode, run.stdout + run.stderr, by_host, page)
 
     def _make_collection(self) -> None:
         """The collection as it is, but for the tasks of its roles and the modules that look at a machine."""

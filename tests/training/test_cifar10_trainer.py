@@ -205,6 +205,27 @@ def test_too_little_memory_is_refused_before_it_runs_out():
     assert "needs about" in done.stderr
 
 
+STEP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import cifar10_train, keras, numpy, tensorflow
+keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+gather = cifar10_train.gather_layer(keras, numpy.zeros((1000, 4), "float16"))
+gather.build(())
+step = tensorflow.function(gather).get_concrete_function(tensorflow.TensorSpec((8,), "int32"))
+made = [output.op.type for op in step.graph.get_operations() for output in op.outputs if 1000 in output.shape]
+sys.exit(f"of the whole table: {made}" if set(made) - {"ReadVariableOp"} else 0)
+"""
+
+
+def test_a_step_touches_the_rows_it_gathers_and_not_the_whole_table():
+    """The table is most of a gigabyte: a cast of all of it makes each step a hundred times slower."""
+    done = subprocess.run(
+        [PYTHON, "-c", STEP, str(TRAINER.parent)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 SHUFFLED = """
 import sys
 sys.path.insert(0, sys.argv[1])

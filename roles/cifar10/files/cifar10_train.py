@@ -274,6 +274,8 @@ def gather_layer(keras: Any, table: np.ndarray) -> Any:
                 shape=table.shape,
                 dtype=table.dtype.name,
                 trainable=False,
+                # Rows are cast when they are gathered; on reading, Keras would cast the whole table in every step.
+                autocast=False,
                 initializer=lambda *_, **__: keras.ops.convert_to_tensor(table),
                 name="rows",
             )
@@ -291,9 +293,9 @@ def follow_class(keras: Any) -> Any:
     """The Keras callback that times the epochs, tells them, and stops at a loss that is not a number."""
 
     class Follow(keras.callbacks.Callback):
-        def __init__(self, progress: Progress, *, epochs: int, images: int) -> None:
+        def __init__(self, progress: Progress, *, epochs: int, images: int, began: float) -> None:
             super().__init__()
-            self.progress, self.epochs, self.images = progress, epochs, images
+            self.progress, self.epochs, self.images, self.began = progress, epochs, images, began
             self.history: list[dict[str, float]] = []
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
@@ -323,6 +325,8 @@ def follow_class(keras: Any) -> Any:
                 "val_accuracy": values["val_accuracy"],
                 "seconds": round(self.seconds, 3),
                 "images_per_s": round(self.images / self.seconds, 1),
+                # Since the training began, with whatever was prepared, compiled and tested until now.
+                "elapsed": round(time.monotonic() - self.began, 3),
             }
             self.history.append(row)
             line = (
@@ -363,7 +367,7 @@ def train(
     with strategy.scope():
         model = assemble(keras, data, recipe=recipe, hardware=hardware)
     train_x, test_x = model_inputs(data, recipe=recipe)
-    follow = follow_class(keras)(progress, epochs=recipe.epochs, images=len(data.train_labels))
+    follow = follow_class(keras)(progress, epochs=recipe.epochs, images=len(data.train_labels), began=started)
     try:
         model.fit(
             train_x,

@@ -32,9 +32,18 @@ options:
     type: float
     default: 0
   min_utilization:
-    description: The least mean utilization of each GPU between the job's marks, in percent. V(0) means not judged.
+    description:
+      - The least mean utilization of each GPU while it is kept busy by itself, in percent. V(0) means not judged.
     type: float
     default: 0
+  accepted:
+    description: Images per second that accepted proofs reached, by the names of the GPUs, recipe and host.
+    type: dict
+    default: {}
+  share:
+    description: The share of what is known from accepted proofs that must be reached.
+    type: float
+    default: 0.85
 """
 
 EXAMPLES = r"""
@@ -54,6 +63,7 @@ _value:
       detail: 0.912 on 2,000 test images (ten drawn shapes, seed 1); at least 0.750 was asked.
 """
 
+from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import proof
@@ -65,12 +75,16 @@ def judge_proof(
     min_accuracy: float = 0,
     min_images_per_s: float = 0,
     min_utilization: float = 0,
+    accepted: Mapping[str, Any] | None = None,
+    share: float = 0.85,
 ) -> list[dict[str, str]]:
     expected = proof.Expected(
         gpus=int(gpus),
         min_accuracy=float(min_accuracy),
         min_images_per_s=float(min_images_per_s),
         min_utilization=float(min_utilization),
+        accepted=accepted or {},
+        share=float(share),
     )
     return proof.judge(job, expected)
 

@@ -30,7 +30,7 @@ options:
   gpu:
     description:
       - What M(gpulab.workstation.gpu_info) returned for the machine. Without it, a driver that is installed as planned
-        and does not serve goes unseen.
+        and does not serve goes unseen, and so does a proof that was made with other GPUs.
     type: dict
   audit:
     description:

@@ -14,7 +14,7 @@ import ctypes
 import os
 import pwd
 import time
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Collection, Dict, List, Optional, Set
 
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvml
 
@@ -85,14 +85,18 @@ class GpuRecord:
         nvml.call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle))
         self.index, self._device = index, _nvml._Device(nvml, handle)
         self.name, self.uuid = self._device.text("nvmlDeviceGetName"), self._device.text("nvmlDeviceGetUUID")
+        self.pci_address = _nvml._pci(self._device)["pci_address"]
         self.now: Dict[str, Optional[float]] = {}
         self.whole: Dict[str, Figures] = {}
         self.window: Dict[str, Figures] = {}
+        self.marked: Dict[str, Dict[str, Figures]] = {}
         self.series: Dict[str, Series] = {}
         self._reasons = {True: self._fresh_reasons(), False: self._fresh_reasons()}
         self._samples = {True: 0, False: 0}
         self._link: Dict[str, int] = {}
         self._others: Optional[Dict[int, Dict[str, Any]]] = {}
+        self._own: Set[int] = set()
+        self._used = False
         self._ecc_before = self._device.ecc_errors(1, 0)
         self._ecc_now = self._ecc_before
         self._errors: Set[str] = set()
@@ -101,7 +105,9 @@ class GpuRecord:
     def _fresh_reasons() -> Dict[str, int]:
         return dict.fromkeys(THROTTLING.values(), 0)
 
-    def sample(self, seconds: float, *, marked: bool) -> None:
+    def sample(self, seconds: float, *, marks: Collection[str]) -> None:
+        """Read the GPU once; `marks` are the job's that are open."""
+        marked = bool(marks)
         self.now = self._read()
         for name, value in self.now.items():
             if value is None:
@@ -110,6 +116,8 @@ class GpuRecord:
             self.series.setdefault(name, Series()).add(seconds, value)
             if marked:
                 self.window.setdefault(name, Figures()).add(value)
+            for mark in marks:
+                self.marked.setdefault(mark, {}).setdefault(name, Figures()).add(value)
         bits = self._throttle_bits()
         if bits is not None:
             self._samples[marked] += 1
@@ -145,16 +153,21 @@ class GpuRecord:
         known = self._device.fill("nvmlDeviceGetCurrentClocksThrottleReasons", bits)
         return bits.value if known else None
 
-    def look_closer(self, own: Set[int]) -> None:
-        """Read what changes slowly; `own` are the processes of the job."""
+    def look_closer(self, pids: Callable[[], List[int]]) -> None:
+        """Read what changes slowly; `pids` tells the processes of the job."""
         for name in ("generation", "width"):
             value = self._device.number(f"nvmlDeviceGetCurrPcieLink{name.capitalize()}")
             if value is not None:  # an idle link is slower on purpose: what it reached counts
                 self._link[name] = max(value, self._link.get(name, 0))
         self._ecc_now = self._device.ecc_errors(1, 0)
-        for process in self._device.processes("compute"):
-            if process["pid"] not in own and self._others is not None:
-                self._meet(process["pid"], self._others)
+        found = [process["pid"] for process in self._device.processes("compute")]
+        if found:
+            # After the GPU's answer, and with those that have ended: what starts or ends just now is the job's own.
+            self._own.update(pids())
+            self._used = self._used or not self._own.isdisjoint(found)
+        for pid in found:
+            if pid not in self._own and self._others is not None:
+                self._meet(pid, self._others)
 
     def _meet(self, pid: int, others: Dict[int, Dict[str, Any]]) -> None:
         try:
@@ -179,11 +192,16 @@ class GpuRecord:
             "index": self.index,
             "name": self.name,
             "uuid": self.uuid,
+            "pci_address": self.pci_address,
             "whole": {name: found.summary() for name, found in self.whole.items()},
             "window": {name: found.summary() for name, found in figures.items()},
+            "marks": {
+                mark: {name: found.summary() for name, found in read.items()} for mark, read in self.marked.items()
+            },
             "throttled": self._throttled(marked=marked),
             "pcie": self._pcie(),
             "processes": None if self._others is None else list(self._others.values()),
+            "used": None if self._others is None else self._used,
             "ecc_errors": None if self._ecc_now is None else self._ecc_now - (self._ecc_before or 0),
             "errors": sorted(self._errors),
             "series": {
@@ -228,14 +246,13 @@ class GpuRecorder:
         """Read every GPU once; `pids` tells the job's processes."""
         seconds = self._clock() - self._began
         for gpu in self._gpus:
-            gpu.sample(seconds, marked=bool(self._open))
+            gpu.sample(seconds, marks=self._open)
         if self._open and self._window:
             self._window["end"] = round(seconds, 1)
         if seconds >= self._next_look:
             self._next_look = seconds + SLOW
-            own = set(pids())
             for gpu in self._gpus:
-                gpu.look_closer(own)
+                gpu.look_closer(pids)
 
     def follow(self, event: Dict[str, Any]) -> None:
         """Take note of a mark."""

@@ -35,6 +35,8 @@ DRIVER_BROKEN = (
 )
 # What no role puts right, and what breaks the driver at the next restart or upgrade.
 DRIVER_AT_RISK = ("next_kernel_without_module",)
+# Inputs of the proof that say nothing about what was proved: a table that grows repeats no proof.
+ABOUT_OTHERS = ("cifar10_max_age", "cifar10_timeout", "cifar10_accepted", "cifar10_share")
 
 
 def compare(
@@ -64,8 +66,17 @@ def compare(
         if component == "cifar10" and not reasons and receipt is not None:
             drifted = [item["component"] for item in found if item["drifted"] and item["component"] in PROVED]
             reasons = [f"{name} changes" for name in drifted] + _proof(wanted, receipt, now)
+            if gpu and not reasons:
+                reasons = _other_stack(receipt, gpu, stack)
         found.append({"component": component, "drifted": bool(reasons), "reasons": reasons})
     return found
+
+
+def fingerprint(gpu: Mapping[str, Any], stack: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a proof is a proof of: the GPUs, the running driver, and the version of each component."""
+    versions = {name: stack["components"][name]["version"] for name in PROVED if name in stack["components"]}
+    gpus = sorted(str(card.get("uuid") or card.get("pci_address")) for card in gpu["gpus"])
+    return {"gpus": gpus, "running_driver": gpu["driver"]["loaded"], **versions}
 
 
 def text(drifts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -96,7 +107,7 @@ def _reasons(component: str, wanted: Mapping[str, Any], receipt: Mapping[str, An
     reasons = [
         f"{name} is {recorded[name]!r}, planned {value!r}" if name in recorded else f"{name} is new, planned {value!r}"
         for name, value in without_secrets(wanted).items()
-        if name not in recorded or recorded[name] != value
+        if name not in ABOUT_OTHERS and (name not in recorded or recorded[name] != value)
     ]
     return reasons + [_evidence(item) for item in receipt["broken"]]
 
@@ -132,3 +143,20 @@ def _proof(wanted: Mapping[str, Any], receipt: Mapping[str, Any], now: datetime.
     if days and age > datetime.timedelta(days=days):
         return [f"proved on {finished.date()}, longer ago than cifar10_max_age ({days} days)"]
     return []
+
+
+def _other_stack(receipt: Mapping[str, Any], gpu: Mapping[str, Any], stack: Mapping[str, Any]) -> list[str]:
+    """Say what is not any more as it was proved, where the proof recorded it."""
+    then = receipt["details"].get("stack")
+    if then is None:
+        return []
+    now = fingerprint(gpu, stack)
+    return [
+        f"{name} was {_words(then.get(name))} when it was proved, is {_words(now.get(name))}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+
+
+def _words(value: Any) -> str:
+    return (", ".join(value) if isinstance(value, list) else value) or "none"

@@ -9,12 +9,17 @@ Pure. Every check ends as passed, failed or not_checked. What could not be looke
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # Accuracy after the recipe's own number of epochs, with room below what sound machines reach: see docs/cifar10.md.
 FLOORS = {"canonical": 0.67, "path": 0.62, "generated": 0.75}
+
+# A GPU that reaches less than this share of the fastest of its model in the same machine is not well.
+EQUAL_SHARE = 0.85
 
 NO_GPU = "There is no NVIDIA GPU on this machine."
 NO_TELEMETRY = "NVIDIA's management library (NVML) gave no readings."
@@ -27,7 +32,10 @@ class Expected:
     gpus: int
     min_accuracy: float = 0
     min_images_per_s: float = 0
-    min_utilization: float = 0  # percent, of each GPU, in the stretches that the job marks
+    min_utilization: float = 0  # percent, of each GPU while it is kept busy by itself
+    # Images per second of accepted proofs: {GPUs: {recipe: {host: rate}}}, with the GPUs as `kind` names them.
+    accepted: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    share: float = 0.85  # of what is known, that must be reached
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,37 @@ class Check:
     name: str
     status: str  # passed, failed or not_checked
     detail: str
+
+
+def kind(models: Sequence[object]) -> str:
+    """The GPUs of a machine in words, by which machines are compared: ``2 × NVIDIA RTX A6000``; empty without any."""
+    counts = Counter(str(model) for model in models)
+    return " + ".join(name if count == 1 else f"{count} × {name}" for name, count in sorted(counts.items()))
+
+
+def expectation(result: Mapping[str, Any] | None, expected: Expected) -> dict[str, Any] | None:
+    """Return what is known of the throughput to expect: ``{images_per_s, floor, source}``, or None."""
+    if not result:
+        return None
+    models = [device["model"] for device in result["devices"] if device["kind"] == "GPU"]
+    rates = list(expected.accepted.get(kind(models), {}).get(result["recipe"], {}).values()) if models else []
+    if not rates:
+        return None
+    source = f"median of {len(rates)} accepted proof{'s' if len(rates) > 1 else ''} with {kind(models)}"
+    return {"images_per_s": round(statistics.median(rates), 1), "floor": expected.share, "source": source}
+
+
+def accept(
+    records: Sequence[Mapping[str, Any]], accepted: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the table ``accepted`` with the proofs of a run's ``records`` that passed on GPUs in it."""
+    table = {gpus: {recipe: dict(rates) for recipe, rates in recipes.items()} for gpus, recipes in accepted.items()}
+    for record in records:
+        proof = record.get("proof") or {}
+        models = [device["model"] for device in proof.get("devices") or [] if device["kind"] == "GPU"]
+        if proof.get("passed") and models:
+            table.setdefault(kind(models), {}).setdefault(proof["recipe"], {})[record["host"]] = proof["images_per_s"]
+    return table
 
 
 def judge(job: Mapping[str, Any], expected: Expected) -> list[dict[str, str]]:
@@ -46,15 +85,16 @@ def _checks(job: Mapping[str, Any], expected: Expected) -> Iterator[Check]:
     result = job.get("result")
     if job.get("rc") != 0 or job.get("reason") != "exited" or not isinstance(result, Mapping):
         yield Check("training", "failed", _cause(job))
-        for name in ("accuracy", "learning", "devices", "throughput"):
+        for name in ("accuracy", "learning", "devices", "throughput", "each_gpu"):
             yield Check(name, "not_checked", "The training did not come to its end.")
     else:
         yield _verdict("training", True, f"{result['epochs']} epochs in {result['seconds_training']:.0f} s.")
         yield _accuracy(result, expected)
         yield _learning(result["history"])
-        yield _devices(result, expected)
+        yield _devices(result, job.get("telemetry"), expected)
         yield _throughput(result, expected)
-    yield from _gpu_checks(job.get("telemetry"), expected)
+        yield _each_gpu(result, expected)
+    yield from _gpu_checks(job.get("telemetry"), result if isinstance(result, Mapping) else {}, expected)
 
 
 def _cause(job: Mapping[str, Any]) -> str:
@@ -86,14 +126,24 @@ def _learning(history: list[Mapping[str, Any]]) -> Check:
     return _verdict("learning", losses[-1] < losses[0], f"The loss went from {losses[0]:.3f} to {losses[-1]:.3f}.")
 
 
-def _devices(result: Mapping[str, Any], expected: Expected) -> Check:
+def _devices(result: Mapping[str, Any], telemetry: Mapping[str, Any] | None, expected: Expected) -> Check:
     seen = [device for device in result["devices"] if device["kind"] == "GPU"]
     used = [name for name in result["trained_on"] if name.startswith("GPU")]
     detail = f"TensorFlow sees {_gpus(len(seen))} and trained on {', '.join(result['trained_on'])}"
-    good = len(seen) == len(used) == expected.gpus
-    return _verdict(
-        "devices", good, f"{detail}; {_gpus(expected.gpus)} {'are' if expected.gpus > 1 else 'is'} planned."
-    )
+    detail += f"; {_gpus(expected.gpus)} {'are' if expected.gpus > 1 else 'is'} planned."
+    if not len(seen) == len(used) == expected.gpus:
+        return _verdict("devices", False, detail)
+    # NVML's own word for where the job's process was, where it can be known.
+    gpus = (telemetry or {}).get("gpus") or []
+    said, found = {device.get("pci_address") for device in seen}, {gpu["pci_address"] for gpu in gpus if gpu["used"]}
+    if seen and None not in said and gpus and all(gpu["used"] is not None for gpu in gpus) and said != found:
+        places = f"the job ran on {_places(found)} by NVML, on {_places(said)} by TensorFlow"
+        return _verdict("devices", False, f"{detail.removesuffix('.')}; {places}.")
+    return _verdict("devices", True, detail)
+
+
+def _places(addresses: set[Any]) -> str:
+    return ", ".join(sorted(addresses)) or "no GPU"
 
 
 def _gpus(count: int) -> str:
@@ -102,20 +152,41 @@ def _gpus(count: int) -> str:
 
 def _throughput(result: Mapping[str, Any], expected: Expected) -> Check:
     rate = f"{result['images_per_s']:,.0f} images/s"
-    if not expected.min_images_per_s:
+    floors = []
+    if expected.min_images_per_s:
+        floors.append((expected.min_images_per_s, "was asked"))
+    if known := expectation(result, expected):
+        why = f"is {known['floor']:.0%} of {known['images_per_s']:,.0f}, the {known['source']}"
+        floors.append((known["images_per_s"] * known["floor"], why))
+    if not floors:
         return Check("throughput", "not_checked", f"{rate}; nothing is known of what to expect here.")
-    good = result["images_per_s"] >= expected.min_images_per_s
-    return _verdict("throughput", good, f"{rate}; at least {expected.min_images_per_s:,.0f} was asked.")
+    floor, why = max(floors)
+    return _verdict("throughput", result["images_per_s"] >= floor, f"{rate}; at least {floor:,.0f} {why}.")
 
 
-def _gpu_checks(telemetry: Mapping[str, Any] | None, expected: Expected) -> Iterator[Check]:
+def _each_gpu(result: Mapping[str, Any], expected: Expected) -> Check:
+    """Each GPU alone: that each works is known from the training having come here; a slow one is found among equals."""
+    alone = [row for row in result.get("alone", []) if row["name"].startswith("GPU")]
+    if not alone:
+        return Check("each_gpu", "not_checked", NO_GPU if not expected.gpus else "The GPUs were not tried one by one.")
+    slow = []
+    for row in alone:
+        best = max(other["images_per_s"] for other in alone if other["model"] == row["model"])
+        if row["images_per_s"] < EQUAL_SHARE * best:
+            place = f"{row['name']} ({row['model']}, {row['pci_address']})"
+            slow.append(f"{place} reaches {row['images_per_s'] / best:.0%} of the fastest of its model here")
+    rates = ", ".join(f"{row['name']} {row['images_per_s']:,.0f} images/s" for row in alone)
+    return _verdict("each_gpu", not slow, f"Alone: {rates}." + (f" {'; '.join(slow)}." if slow else ""))
+
+
+def _gpu_checks(telemetry: Mapping[str, Any] | None, result: Mapping[str, Any], expected: Expected) -> Iterator[Check]:
     names = ("gpu_utilization", "throttling", "pcie", "other_processes", "ecc")
     if not expected.gpus or not telemetry or not telemetry["gpus"]:
         for name in names:
             yield Check(name, "not_checked", NO_TELEMETRY if expected.gpus else NO_GPU)
         return
     gpus = telemetry["gpus"]
-    yield _utilization(gpus, expected)
+    yield _utilization(gpus, result.get("alone", []), expected)
     yield _throttling(gpus)
     yield _pcie(gpus)
     yield _other_processes(gpus)
@@ -127,15 +198,17 @@ def _each(gpus: list[Mapping[str, Any]], words: dict[int, str]) -> str:
     return "; ".join(f"GPU {gpu['index']}: {words[gpu['index']]}" for gpu in gpus if gpu["index"] in words)
 
 
-def _utilization(gpus: list[Mapping[str, Any]], expected: Expected) -> Check:
-    means = {gpu["index"]: gpu["window"].get("utilization", {}).get("mean") for gpu in gpus}
-    known = {index: mean for index, mean in means.items() if mean is not None}
-    if not known:
-        return Check("gpu_utilization", "not_checked", "No utilization was read between the marks.")
+def _utilization(gpus: list[Mapping[str, Any]], alone: list[Mapping[str, Any]], expected: Expected) -> Check:
+    """Of each GPU while it was kept busy alone. The small network of the recipes would leave a large GPU waiting."""
+    names = {row["pci_address"]: row["name"] for row in alone}
+    busy = {gpu["index"]: gpu["marks"].get(f"load {names.get(gpu['pci_address'])}", {}) for gpu in gpus}
+    known = {index: read["utilization"]["mean"] for index, read in busy.items() if read.get("utilization")}
+    if len(known) < len(alone) or not known:
+        return Check("gpu_utilization", "not_checked", "No utilization was read while a GPU was kept busy by itself.")
     detail = _each(gpus, {index: f"{mean:.0f} %" for index, mean in known.items()})
     if not expected.min_utilization:
         return Check("gpu_utilization", "not_checked", f"{detail}; no floor was asked.")
-    good = len(known) == len(means) and min(known.values()) >= expected.min_utilization
+    good = min(known.values()) >= expected.min_utilization
     return _verdict("gpu_utilization", good, f"{detail}; at least {expected.min_utilization:.0f} % was asked of each.")
 
 

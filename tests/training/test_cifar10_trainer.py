@@ -226,6 +226,68 @@ def test_a_step_touches_the_rows_it_gathers_and_not_the_whole_table():
     assert done.returncode == 0, done.stderr
 
 
+# Two devices made of the processor stand for two GPUs. `spoil` is what is wrong with the second.
+TWO_DEVICES = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import cifar10_train
+from dataclasses import replace
+look, fill_with, spoil = cifar10_train.look_at_hardware, cifar10_train.fill_with, sys.argv[2]
+def two(tensorflow, **options):
+    cpu = tensorflow.config.list_physical_devices("CPU")[0]
+    tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+    found = look(tensorflow, **{**options, "gpus": 0})
+    def stand_in(number):
+        return {"kind": "CPU", "name": f"CPU:{number}", "model": "stand-in", "pci_address": f"0000:0{number}:00.0"}
+    return replace(found, devices=[stand_in(0), stand_in(1)])
+def filled(tensorflow, *given, device, batch, **options):
+    if spoil == "memory" and batch > 256:
+        raise tensorflow.errors.ResourceExhaustedError(None, None, "out of memory")
+    if spoil == "second" and device == "CPU:1":
+        raise tensorflow.errors.InternalError(None, None, "CUDA_ERROR_ILLEGAL_ADDRESS")
+    return fill_with(tensorflow, *given, device=device, batch=batch, **options)
+cifar10_train.look_at_hardware, cifar10_train.fill_with = two, filled
+sizes = ["--generated-train", "1000", "--generated-test", "100", "--epochs", "2", "--load-seconds", "0.1"]
+sys.argv = ["cifar10_train.py", "--dataset", "generated", *sizes, "--load-batch", "1024", *sys.argv[3:]]
+sys.exit(cifar10_train.main())
+"""
+
+
+def train_on_two(spoil: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [PYTHON, "-c", TWO_DEVICES, str(TRAINER.parent), spoil, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize("recipe", ["guide", "fast"])
+def test_several_devices_train_one_by_one_and_then_together(tmp_path, recipe):
+    result, progress = tmp_path / "result.json", tmp_path / "progress.jsonl"
+    done = train_on_two("nothing", "--recipe", recipe, "--result", result, "--progress", progress)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())
+    assert found["trained_on"] == ["CPU:0", "CPU:1"]
+    assert [(row["name"], row["pci_address"]) for row in found["alone"]] == [
+        ("CPU:0", "0000:00:00.0"),
+        ("CPU:1", "0000:01:00.0"),
+    ]
+    assert all(row["loss"][1] < row["loss"][0] and row["images_per_s"] > 0 for row in found["alone"])
+    marks = [event["mark"] for line in progress.read_text().splitlines() if (event := json.loads(line)).get("mark")]
+    assert marks == ["load CPU:0", "load CPU:0", "load CPU:1", "load CPU:1", "steps", "steps"]
+
+
+def test_a_device_that_fails_alone_is_named_with_its_place():
+    done = train_on_two("second")
+    assert done.returncode == 8
+    assert "CPU:1 (stand-in, 0000:01:00.0): CUDA_ERROR_ILLEGAL_ADDRESS" in done.stderr
+    assert "CPU:0" not in done.stderr.splitlines()[-1]
+
+
+def test_a_load_that_does_not_fit_is_halved_until_it_does(tmp_path):
+    result = tmp_path / "result.json"
+    done = train_on_two("memory", "--result", result)
+    assert done.returncode == 0, done.stderr
+    assert [row["batch_size"] for row in json.loads(result.read_text())["alone"]] == [256, 256]
+
+
 SHUFFLED = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -9,10 +9,17 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.gpulab.workstation.plugins.plugin_utils.proof import Expected, judge
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.proof import (
+    Expected,
+    accept,
+    expectation,
+    judge,
+    kind,
+)
 
 CPU_RESULT = {
     "dataset": {"name": "ten drawn shapes, seed 1", "source": "generated", "train": 12000, "test": 2000},
+    "recipe": "guide",
     "epochs": 2,
     "devices": [{"kind": "CPU", "name": "CPU:0"}],
     "trained_on": ["CPU:0"],
@@ -23,13 +30,21 @@ CPU_RESULT = {
 }
 GPU = {
     "index": 0,
-    "window": {"utilization": {"mean": 96.0, "min": 90, "max": 99}},
+    "pci_address": "0000:01:00.0",
+    "window": {"utilization": {"mean": 40.0, "min": 20, "max": 60}},
+    "marks": {"load GPU:0": {"utilization": {"mean": 96.0, "min": 90, "max": 99}}},
+    "used": True,
     "throttled": [],
     "pcie": {"generation": 4, "generation_max": 4, "width": 16, "width_max": 16},
     "processes": [],
     "ecc_errors": 0,
 }
-ON_GPU = {"devices": [{"kind": "GPU", "name": "GPU:0"}], "trained_on": ["GPU:0"]}
+RTX = {"name": "GPU:0", "model": "NVIDIA GeForce RTX 4090", "pci_address": "0000:01:00.0"}
+ON_GPU = {
+    "devices": [{"kind": "GPU", **RTX}],
+    "trained_on": ["GPU:0"],
+    "alone": [{**RTX, "images_per_s": 90000.0, "batch_size": 4096}],
+}
 
 
 def ended(**result: Any) -> dict[str, Any]:
@@ -38,6 +53,23 @@ def ended(**result: Any) -> dict[str, Any]:
 
 def on_gpu(**gpu: Any) -> dict[str, Any]:
     return {**ended(**ON_GPU), "telemetry": {"gpus": [{**GPU, **gpu}]}}
+
+
+def on_two(rate: float) -> dict[str, Any]:
+    """Two GPUs of a model, the second as fast as told."""
+    second = {**RTX, "name": "GPU:1", "pci_address": "0000:02:00.0"}
+    found = {
+        "devices": [*ON_GPU["devices"], {"kind": "GPU", **second}],
+        "trained_on": ["GPU:0", "GPU:1"],
+        "alone": [*ON_GPU["alone"], {**second, "images_per_s": rate, "batch_size": 4096}],
+    }
+    return ended(**found)
+
+
+def accepted(*rates: float, recipe: str = "guide") -> Expected:
+    """One GPU, and that many other machines whose proofs were accepted."""
+    hosts = {f"desk-{number}": rate for number, rate in enumerate(rates)}
+    return Expected(gpus=1, accepted={"NVIDIA GeForce RTX 4090": {recipe: hosts}}, share=0.8)
 
 
 def status(job: dict[str, Any], name: str, expected: Expected) -> str:
@@ -73,7 +105,11 @@ def test_a_sound_machine_with_a_gpu_passes_everything():
         pytest.param("devices", ended(**{**ON_GPU, "trained_on": ["CPU:0"]}), ONE, id="a GPU seen and not used"),
         pytest.param("devices", on_gpu(), Expected(gpus=2), id="one GPU of two"),
         pytest.param("throughput", ended(images_per_s=10), Expected(gpus=0, min_images_per_s=100), id="slow"),
-        pytest.param("gpu_utilization", on_gpu(window={"utilization": {"mean": 3.0}}), ONE, id="idle GPU"),
+        pytest.param("throughput", on_gpu(), accepted(1900, 2000, 9000), id="slower than the model is known to be"),
+        pytest.param("each_gpu", on_two(45000.0), Expected(gpus=2), id="one of two GPUs is slow"),
+        pytest.param("gpu_utilization", on_gpu(marks={"load GPU:0": {"utilization": {"mean": 3}}}), ONE, id="idle GPU"),
+        pytest.param("devices", on_gpu(used=False), ONE, id="TensorFlow says GPU, NVML saw nothing there"),
+        pytest.param("devices", on_gpu(pci_address="0000:02:00.0"), ONE, id="the wrong GPU"),
         pytest.param("throttling", on_gpu(throttled=["heat (hardware)"]), ONE, id="throttled"),
         pytest.param("pcie", on_gpu(pcie={**GPU["pcie"], "width": 4}), ONE, id="narrow link"),
         pytest.param("pcie", on_gpu(pcie={**GPU["pcie"], "generation": 1}), ONE, id="slow link"),
@@ -94,7 +130,8 @@ def test_a_broken_machine_fails(check, job, expected):
 @pytest.mark.parametrize(
     ("check", "job"),
     [
-        ("gpu_utilization", on_gpu(window={})),
+        ("gpu_utilization", on_gpu(marks={})),
+        ("each_gpu", {**on_gpu(), **ended(**{**ON_GPU, "alone": []})}),
         ("throttling", on_gpu(throttled=None)),
         ("pcie", on_gpu(pcie=None)),
         ("other_processes", on_gpu(processes=None)),
@@ -126,6 +163,43 @@ def test_images_have_a_floor_of_their_own(source, accuracy, wanted):
 
 def test_a_floor_that_is_given_replaces_that_of_the_images():
     assert status(ended(accuracy=0.5), "accuracy", Expected(gpus=0, min_accuracy=0.4)) == "passed"
+
+
+def test_a_slow_gpu_is_named_with_its_place():
+    detail = next(check["detail"] for check in judge(on_two(45000.0), Expected(gpus=2)) if check["name"] == "each_gpu")
+    assert "GPU:1 (NVIDIA GeForce RTX 4090, 0000:02:00.0) reaches 50%" in detail
+    assert status(on_two(80000.0), "each_gpu", Expected(gpus=2)) == "passed"
+
+
+def test_where_processes_cannot_be_told_apart_tensorflow_is_believed():
+    assert status(on_gpu(used=None, pci_address="0000:02:00.0"), "devices", ONE) == "passed"
+
+
+@pytest.mark.parametrize(("rates", "wanted"), [((1500,), "passed"), ((1870, 10), "passed"), ((1900,), "failed")])
+def test_throughput_is_held_to_a_share_of_the_median_of_accepted_proofs(rates, wanted):
+    assert status(on_gpu(), "throughput", accepted(*rates)) == wanted
+
+
+def test_what_another_recipe_or_model_reached_is_not_expected():
+    assert status(on_gpu(), "throughput", accepted(9000, recipe="fast")) == "not_checked"
+    assert expectation(CPU_RESULT, accepted(9000)) is None
+
+
+def test_accepting_a_run_adds_its_sound_gpu_machines_once():
+    proof = {**ON_GPU, "passed": True, "recipe": "guide", "images_per_s": 1000.0}
+    records = [
+        {"host": "a", "proof": proof},
+        {"host": "b", "proof": {**proof, "passed": False}},
+        {"host": "c", "proof": {**CPU_RESULT, "passed": True}},
+        {"host": "d", "proof": None},
+    ]
+    table = accept(records, {"NVIDIA GeForce RTX 4090": {"guide": {"z": 900.0}}})
+    assert table == {"NVIDIA GeForce RTX 4090": {"guide": {"z": 900.0, "a": 1000.0}}}
+    assert accept(records, table) == table
+
+
+def test_gpus_are_named_with_their_count():
+    assert kind(["B", "A", "B"]) == "A + 2 × B"
 
 
 def test_a_failed_job_says_why():

@@ -46,6 +46,45 @@ def test_a_bare_machine_differs_in_every_component():
     assert set(drifted({"components": {}})) == set(PLAN["components"])
 
 
+GPU = {"gpus": [{"uuid": "GPU-1", "pci_address": "0000:01:00.0"}], "driver": {"loaded": "580.95.05"}, "findings": []}
+TABLE = {"NVIDIA GeForce RTX 4090": {"guide": {"desk-1": 10000.0}}}
+
+
+def proved_on(gpu: dict, *, version: str = "2.21.0") -> dict:
+    """A machine as planned, whose proof recorded what it proved, and that now has TensorFlow ``version``."""
+    stack = machine(tensorflow={"version": "2.21.0"})
+    stack["components"]["cifar10"]["details"]["stack"] = drift.fingerprint(gpu, stack)
+    stack["components"]["tensorflow"]["version"] = version
+    return stack
+
+
+def reasons_to_prove(stack: dict, gpu: dict) -> list[str]:
+    found = drift.compare(PLAN, stack, {}, gpu=gpu, now=NOW)
+    return next(item["reasons"] for item in found if item["component"] == "cifar10")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, []),
+        ({"driver": {"loaded": "580.65.06"}}, ["running_driver was 580.95.05 when it was proved, is 580.65.06"]),
+        ({"gpus": [{"uuid": "GPU-2"}]}, ["gpus was GPU-1 when it was proved, is GPU-2"]),
+        ({"gpus": []}, ["gpus was GPU-1 when it was proved, is none"]),
+    ],
+)
+def test_a_proof_holds_for_the_gpus_and_the_driver_it_was_made_with(change, reason):
+    assert reasons_to_prove(proved_on(GPU), {**GPU, **change}) == reason
+
+
+def test_a_proof_is_repeated_when_a_role_alone_has_changed_what_was_proved():
+    stack = proved_on(GPU, version="2.20.0")
+    assert reasons_to_prove(stack, GPU) == ["tensorflow was 2.21.0 when it was proved, is 2.20.0"]
+
+
+def test_what_is_known_of_other_machines_repeats_no_proof():
+    assert drifted(machine(), {"cifar10_accepted": TABLE, "cifar10_max_age": 90, "cifar10_timeout": 60}) == {}
+
+
 def test_a_changed_plan_is_named_with_both_values_and_the_proof_is_repeated():
     old = drift.wanted_inputs("tensorflow", {"tensorflow_version": "2.20.0"}, {})
     assert drifted(machine(tensorflow={"inputs": old})) == {

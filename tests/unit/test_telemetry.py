@@ -92,6 +92,18 @@ def test_between_the_marks_is_summed_up_apart(run, library, tmp_path):
     assert (figures.whole["utilization"].count, figures.window["utilization"].count) == (40, 20)
 
 
+def test_each_mark_is_summed_up_by_its_name(run):
+    both = run()
+    both.recorder.follow({"event": "mark", "mark": "first", "edge": "begin"})
+    both.last(2)
+    both.recorder.follow({"event": "mark", "mark": "first", "edge": "end"})
+    assert "second" not in both.gpu["marks"]
+    both.recorder.follow({"event": "mark", "mark": "second", "edge": "begin"})
+    both.last(3)
+    figures = both.recorder._gpus[0].marked
+    assert {mark: read["utilization"].count for mark, read in figures.items()} == {"first": 2, "second": 3}
+
+
 def test_several_stretches_make_one_window(run):
     several = run().mark("begin").last(5).mark("end").last(50).mark("begin").last(5).mark("end")
     assert several.recorder._gpus[0].window["utilization"].count == 10
@@ -118,7 +130,31 @@ def test_a_downgraded_link_is_told_with_what_it_could_be(run):
 
 def test_the_jobs_own_process_is_no_other(run):
     own = os.getpid()
-    assert run({"process": f"compute {own} 1000"}).last(2, pids=(own,)).gpu["processes"] == []
+    gpu = run({"process": f"compute {own} 1000"}).last(2, pids=(own,)).gpu
+    assert (gpu["processes"], gpu["used"]) == ([], True)
+
+
+def test_a_gpu_that_the_job_does_not_compute_on_is_told_apart(run):
+    own = os.getpid()
+    gpus = run({"process": f"compute {own} 1000"}, {"pci": "0000:02:00.0"}).last(2, pids=(own,))
+    found = gpus.recorder.summary()["gpus"]
+    assert [(gpu["pci_address"], gpu["used"]) for gpu in found] == [("0000:01:00.0", True), ("0000:02:00.0", False)]
+
+
+def test_a_process_that_the_job_starts_during_the_look_is_its_own(run):
+    """The job's processes are listed after the GPU's: in between one may start, and must not be called a stranger."""
+    started: list[int] = []
+    watched = run({"process": f"compute {os.getpid()} 1000"})
+    device = watched.recorder._gpus[0]._device
+    processes = device.processes
+
+    def starting(kind: str) -> list[dict]:
+        started.append(os.getpid())
+        return processes(kind)
+
+    device.processes = starting
+    watched.recorder.sample(pids=lambda: started)
+    assert watched.gpu["processes"] == []
 
 
 def test_another_process_is_named_with_its_user(run):

@@ -13,6 +13,7 @@ as things happen, --result FILE one JSON object at the end. Exit status:
   5  the loss, or a weight, is not a number any more
   6  not enough memory, of the machine or of the GPU
   7  the progress or the result cannot be written
+  8  a GPU fails by itself; the message names it
 """
 # Copyright: (c) 2026, The gpulab.workstation authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -24,6 +25,7 @@ import argparse
 import json
 import math
 import os
+import re
 import statistics
 import sys
 import time
@@ -36,6 +38,8 @@ import numpy as np
 
 # TensorFlow reads this when it is loaded: its notes about instruction sets would hide our lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# CUDA's own order is by speed. Every other tool numbers GPUs by their place on the bus.
+os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 class TrainingError(Exception):
@@ -176,11 +180,21 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
+class Load:
+    """How long each device trains by itself, and with how many images at a time; none for no seconds."""
+
+    seconds: float
+    batch: int
+
+
+SMALLEST_LOAD = 256
+
+
+@dataclass(frozen=True)
 class Hardware:
     """What TensorFlow sees, and how it is best used there."""
 
     devices: list[dict[str, object]]
-    gpus: int
     precision: str  # a Keras dtype policy
     jit: bool
 
@@ -192,7 +206,7 @@ def look_at_hardware(tensorflow: Any, *, gpus: int | None, recipe: Recipe) -> Ha
         raise TrainingError(f"TensorFlow sees {len(seen)} GPUs, {gpus} were expected", status=4)
     devices: list[dict[str, object]] = []
     capabilities = []
-    for device in seen:
+    for device in seen:  # before any of them is in use
         tensorflow.config.experimental.set_memory_growth(device, True)
         details = tensorflow.config.experimental.get_device_details(device)
         capability = details.get("compute_capability", (0, 0))
@@ -205,6 +219,8 @@ def look_at_hardware(tensorflow: Any, *, gpus: int | None, recipe: Recipe) -> Ha
                 "compute_capability": ".".join(map(str, capability)),
             }
         )
+    for device, address in zip(devices, pci_addresses(tensorflow) if seen else []):
+        device["pci_address"] = address
     if not seen:
         devices.append({"kind": "CPU", "name": "CPU:0", "model": None, "cores": len(os.sched_getaffinity(0))})
     precision = "float32"
@@ -213,8 +229,18 @@ def look_at_hardware(tensorflow: Any, *, gpus: int | None, recipe: Recipe) -> Ha
             precision = "mixed_bfloat16"
         elif capabilities and min(capabilities) >= (7, 0):
             precision = "mixed_float16"
-    # On a CPU XLA makes these convolutions slower.
-    return Hardware(devices=devices, gpus=len(seen), precision=precision, jit=recipe.whiten and bool(seen))
+    # On a CPU XLA makes these convolutions slower, and what several GPUs do together Keras cannot put through it.
+    return Hardware(devices=devices, precision=precision, jit=recipe.whiten and len(seen) == 1)
+
+
+def pci_addresses(tensorflow: Any) -> list[str]:
+    """Where the GPUs are on the bus, in TensorFlow's order. It tells this only in a description for people."""
+    from tensorflow.python.client import device_lib
+
+    settings = tensorflow.compat.v1.ConfigProto()
+    settings.gpu_options.allow_growth = True  # or the question alone would take all of their memory
+    gpus = [device for device in device_lib.list_local_devices(settings) if device.device_type == "GPU"]
+    return [found.group(1).lower() for gpu in gpus if (found := PCI_ADDRESS.search(gpu.physical_device_desc))]
 
 
 def network(keras: Any, *, initializer: str) -> list[Any]:
@@ -233,6 +259,7 @@ def network(keras: Any, *, initializer: str) -> list[Any]:
     ]
 
 
+PCI_ADDRESS = re.compile(r"pci bus id: ([0-9a-fA-F:.]+)")
 WHITENED = (15, 15, 32)  # what comes out of the first convolution and its pooling
 
 
@@ -284,6 +311,109 @@ def gather_layer(keras: Any, table: np.ndarray) -> Any:
             return keras.ops.cast(keras.ops.take(self.table, rows, axis=0), self.compute_dtype)
 
     return Gather()
+
+
+# --- each device by itself -------------------------------------------------------------------------------------------
+
+
+def try_each(
+    tensorflow: Any, keras: Any, data: cifar10_data.Dataset, *, hardware: Hardware, load: Load, progress: Progress
+) -> list[dict[str, object]]:
+    """Train on each device alone for a while, with batches that fill it; a device that fails is named, after all had
+    their turn."""
+    found = []
+    for device in hardware.devices:
+        name = str(device["name"])
+        row: dict[str, object] = {key: device.get(key) for key in ("name", "model", "pci_address")}
+        try:
+            row.update(fill(tensorflow, keras, data, device=name, load=load, progress=progress))
+            line = f"{name} alone: {row['images_per_s']:,.0f} images/s in batches of {row['batch_size']}"
+        except tensorflow.errors.OpError as error:
+            row["error"] = str(error).splitlines()[0][:300]
+            line = f"{name} alone: {row['error']}"
+        progress.tell("device", line, **row)
+        found.append(row)
+    broken = [
+        f"{row['name']} ({row['model']}, {row['pci_address']}): {row['error']}" for row in found if "error" in row
+    ]
+    if broken:
+        raise TrainingError("a device fails by itself: " + "; ".join(broken), status=8)
+    return found
+
+
+def fill(
+    tensorflow: Any, keras: Any, data: cifar10_data.Dataset, *, device: str, load: Load, progress: Progress
+) -> dict[str, object]:
+    """Keep one device busy with the training of one large batch; halve the batch as long as it does not fit."""
+    batch = load.batch
+    while True:
+        try:
+            return fill_with(
+                tensorflow, keras, data, device=device, batch=batch, seconds=load.seconds, progress=progress
+            )
+        except tensorflow.errors.ResourceExhaustedError:
+            if batch <= SMALLEST_LOAD:
+                raise
+            batch //= 2
+
+
+def fill_with(
+    tensorflow: Any,
+    keras: Any,
+    data: cifar10_data.Dataset,
+    *,
+    device: str,
+    batch: int,
+    seconds: float,
+    progress: Progress,
+) -> dict[str, object]:
+    with tensorflow.device(device):
+        rows = np.resize(np.arange(len(data.train_labels)), batch)
+        images = tensorflow.constant(data.train_images[rows])
+        labels = tensorflow.constant(data.train_labels[rows].astype("int32"))
+        model = keras.Sequential(
+            [
+                keras.Input((cifar10_data.SIDE, cifar10_data.SIDE, 3), dtype="uint8"),
+                keras.layers.Rescaling(1 / 255),
+                *network(keras, initializer="he_normal"),
+            ]
+        )
+        optimizer = keras.optimizers.Adam(1e-3)
+        optimizer.build(model.trainable_variables)
+        loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+        # All steps of a call are one program on the device: Python and the copying of images leave no gaps.
+        @tensorflow.function
+        def steps(count: Any) -> Any:
+            loss = tensorflow.constant(0.0)
+            for _step in tensorflow.range(count):
+                with tensorflow.GradientTape() as tape:
+                    loss = loss_of(labels, model(images, training=True))
+                optimizer.apply_gradients(
+                    zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+                )
+            return loss
+
+        first = float(steps(tensorflow.constant(1)))
+        began = time.monotonic()
+        float(steps(tensorflow.constant(2)))
+        calls = tensorflow.constant(max(1, round(2 / (time.monotonic() - began))))  # of about a second
+        done, began = 0, time.monotonic()
+        progress.mark(f"load {device}", "begin")
+        while time.monotonic() - began < seconds or not done:
+            last = float(steps(calls))
+            done += int(calls)
+        progress.mark(f"load {device}", "end")
+        elapsed = time.monotonic() - began
+    if not math.isfinite(last):
+        raise tensorflow.errors.DataLossError(None, None, "the loss is not a number any more")
+    if last >= first:
+        raise tensorflow.errors.DataLossError(None, None, f"it does not learn, the loss went from {first} to {last}")
+    return {
+        "batch_size": batch,
+        "images_per_s": round(done * batch / elapsed, 1),
+        "loss": [round(first, 4), round(last, 4)],
+    }
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -339,7 +469,7 @@ def follow_class(keras: Any) -> Any:
 
 
 def train(
-    data: cifar10_data.Dataset, *, recipe: Recipe, seed: int, gpus: int | None, progress: Progress
+    data: cifar10_data.Dataset, *, recipe: Recipe, load: Load, seed: int, gpus: int | None, progress: Progress
 ) -> dict[str, object]:
     """Train and return the result, as --result writes it."""
     try:
@@ -362,10 +492,18 @@ def train(
         devices=hardware.devices,
     )
 
+    alone = []
+    if load.seconds:
+        alone = try_each(tensorflow, keras, data, hardware=hardware, load=load, progress=progress)
+        keras.utils.set_random_seed(seed)  # again: the weights are the same with and without it
+
     started, cpu_started = time.monotonic(), time.process_time()
-    strategy = tensorflow.distribute.MirroredStrategy() if hardware.gpus > 1 else tensorflow.distribute.get_strategy()
+    names = [str(device["name"]) for device in hardware.devices]
+    several = len(names) > 1
+    strategy = tensorflow.distribute.MirroredStrategy(names) if several else tensorflow.distribute.get_strategy()
+    layers = fed_layers(keras, data, recipe=recipe)  # outside: what is computed once is computed on one device
     with strategy.scope():
-        model = assemble(keras, data, recipe=recipe, hardware=hardware)
+        model = assemble(keras, layers, images=len(data.train_labels), recipe=recipe, hardware=hardware)
     train_x, test_x = model_inputs(data, recipe=recipe)
     follow = follow_class(keras)(progress, epochs=recipe.epochs, images=len(data.train_labels), began=started)
     try:
@@ -392,6 +530,7 @@ def train(
         "batch_size": recipe.batch_size,
         "seed": seed,
         "devices": hardware.devices,
+        "alone": alone,
         "trained_on": trained_on(model),
         "framework": {
             "tensorflow": tensorflow.__version__,
@@ -408,20 +547,23 @@ def train(
     }
 
 
-def assemble(keras: Any, data: cifar10_data.Dataset, *, recipe: Recipe, hardware: Hardware) -> Any:
-    """The network, fed as the recipe wants it, ready to be fitted."""
+def fed_layers(keras: Any, data: cifar10_data.Dataset, *, recipe: Recipe) -> list[Any]:
+    """The network's layers after what feeds them as the recipe wants it: images, or the rows of a table."""
     layers = network(keras, initializer=recipe.initializer)
-    if recipe.whiten:
-        # One table for both parts, so that one network trains on the first rows and is tested on the rest.
-        images = np.concatenate([data.train_images, data.test_images])
-        table = whitened(keras, layers[:2], images, filters=whitening_filters(data.train_images))
-        layers = [keras.Input((), dtype="int32"), gather_layer(keras, table), *layers[2:]]
-    else:
-        layers = [keras.Input((cifar10_data.SIDE, cifar10_data.SIDE, 3)), *layers]
+    if not recipe.whiten:
+        return [keras.Input((cifar10_data.SIDE, cifar10_data.SIDE, 3)), *layers]
+    # One table for both parts, so that one network trains on the first rows and is tested on the rest.
+    images = np.concatenate([data.train_images, data.test_images])
+    table = whitened(keras, layers[:2], images, filters=whitening_filters(data.train_images))
+    return [keras.Input((), dtype="int32"), gather_layer(keras, table), *layers[2:]]
+
+
+def assemble(keras: Any, layers: list[Any], *, images: int, recipe: Recipe, hardware: Hardware) -> Any:
+    """The network, ready to be fitted to so many images."""
     model = keras.Sequential(layers)
     rate: Any = 1e-3  # Adam's own
     if recipe.peak_rate is not None:
-        steps = recipe.epochs * math.ceil(len(data.train_labels) / recipe.batch_size)
+        steps = recipe.epochs * math.ceil(images / recipe.batch_size)
         warm = max(1, steps // 5)
         # One cycle: up for a fifth of the way, then down to nothing.
         rate = keras.optimizers.schedules.CosineDecay(
@@ -431,7 +573,8 @@ def assemble(keras: Any, data: cifar10_data.Dataset, *, recipe: Recipe, hardware
         optimizer=keras.optimizers.Adam(rate, beta_2=0.99 if recipe.whiten else 0.999),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=recipe.steps_per_call,
+        # Several devices agree after each step, which Keras cannot put into a loop of steps.
+        steps_per_execution=recipe.steps_per_call if len(hardware.devices) == 1 else 1,
         jit_compile=hardware.jit,
     )
     return model
@@ -468,10 +611,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the weights, the order, and drawn images (1)")
     parser.add_argument("--gpus", type=int, metavar="N", help="refuse to train unless TensorFlow sees exactly N GPUs")
+    parser.add_argument(
+        "--load-seconds", type=float, default=0, metavar="S", help="first train on each device alone for so long (0)"
+    )
+    parser.add_argument("--load-batch", type=int, default=4096, metavar="N", help="images at a time for that (4096)")
     parser.add_argument("--progress", type=Path, metavar="FILE", default=os.environ.get("GPULAB_PROGRESS"))
     parser.add_argument("--result", type=Path, metavar="FILE", default=os.environ.get("GPULAB_RESULT"))
     options = parser.parse_args(arguments)
-    for name in ("epochs", "generated_train", "generated_test"):
+    for name in ("epochs", "generated_train", "generated_test", "load_batch"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     return options
@@ -486,7 +633,8 @@ def run(options: argparse.Namespace) -> None:
             data = cifar10_data.read(Path(options.dataset).expanduser(), sha256=options.sha256)
         recipe = RECIPES[options.recipe].sized(epochs=options.epochs, images=len(data.train_labels))
         require_memory(len(data.train_labels) + len(data.test_labels), recipe=recipe)
-        result = train(data, recipe=recipe, seed=options.seed, gpus=options.gpus, progress=progress)
+        load = Load(options.load_seconds, options.load_batch)
+        result = train(data, recipe=recipe, load=load, seed=options.seed, gpus=options.gpus, progress=progress)
     except cifar10_data.DatasetError as error:
         raise TrainingError(str(error), status=3) from error
     except MemoryError as error:

@@ -55,8 +55,8 @@ def observe(
 ) -> List[Dict[str, Optional[str]]]:
     """Return one ``{kind, name, state}`` for each thing named; ``state`` is None where it does not exist.
 
-    The state of a file is its SHA-256, of a link its target, of a package its version, of a hold "held", and of a Python
-    environment the SHA-256 over the names and versions of its distributions.
+    The state of a file is its SHA-256, of a link its target, of a package its version, of a hold "held", and of a
+    Python environment the SHA-256 over the names and versions of its distributions.
     """
     versions = package_versions(root=root, names=packages)
     held = held_packages(root=root, names=holds) if holds else set()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from browser.samples import fleet, sample
+from browser.samples import audited, fleet, sample
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -29,6 +29,7 @@ RECORDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "cpu": lambda: [sample("cpu")],
     "gpu": lambda: [sample("gpu")],
     "hostile": lambda: [sample("hostile")],
+    "audit": audited,
     "fleet-40": lambda: fleet(40),
     "fleet-400": lambda: fleet(400),
 }

@@ -48,3 +48,11 @@ def fleet(size: int) -> list[dict[str, Any]]:
             machine["proof"]["telemetry"]["gpus"] = [{**series, "index": index, "name": gpu} for index in range(count)]
         machines.append(machine)
     return machines
+
+
+def audited() -> list[dict[str, Any]]:
+    """Three machines that an audit looked at; two differ alike."""
+    reason = "environment /opt/gpulab/envs/tensorflow was changed by hand"
+    drift = [{"component": "tensorflow", "drifted": True, "reasons": [reason]}]
+    changed = {**sample("planned"), "drift": drift}
+    return [{**changed, "host": "desk-1"}, {**changed, "host": "desk-2"}, {**sample("planned"), "host": "desk-3"}]

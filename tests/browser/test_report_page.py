@@ -76,6 +76,16 @@ def test_a_fleet_shows_first_who_needs_a_person_and_why(visit: Callable[..., Any
     photograph(page, "fleet-40")
 
 
+def test_an_audit_shows_what_differs_and_where(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("audit")
+    assert "2 of 3 machines are not as planned" in page.locator("h1").inner_text()
+    differs = page.locator("section:has(> h2:text-is('What differs from the plan'))")
+    assert "was changed by hand" in differs.inner_text()
+    differs.get_by_text("desk-2").click()
+    assert page.url.endswith("#machine=desk-2")
+    photograph(page, "audit")
+
+
 def test_rows_sort_by_every_column_and_back(visit: Callable[..., Any]) -> None:
     page = visit("fleet-40")
     before = hosts(page)

@@ -87,7 +87,7 @@ SENTENCES = {
     "refused": "{}: no stack fits what was asked for.",
     "drifted": "{} is not as planned; nothing was changed.",
     "not checked": "{} was not checked.",
-    "converged": "{} is as planned now, and not proved.",
+    "converged": "{} was brought to its plan, and is not proved.",
     "as planned": "{} is as planned; nothing had to change.",
     "proved": "{} is proved.",
 }

@@ -119,6 +119,7 @@ def test_a_proof_before_the_restart_that_the_driver_needs_is_not_checked_and_no_
     run = lab.play("site", "--limit", "desk-1")
     assert run.code == 0, run.said
     assert "cifar10" not in run.records["desk-1"]["converged"]
+    assert "desk-1 was brought to its plan, and is not proved." in run.said
     assert "proof: Restart pending" in run.said
 
     lab.find("desk-1")

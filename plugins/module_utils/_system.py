@@ -13,9 +13,11 @@ import glob
 import os
 import re
 import shlex
+import stat
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._foreign_sources import foreign_sources
+from ansible_collections.gpulab.workstation.plugins.module_utils._tree import Tree
 
 # Where the stack takes room.
 PLACES = ("/", "/opt", "/usr", "/var", "/tmp")
@@ -93,13 +95,27 @@ def _gcc(root: str) -> Optional[str]:
 
 def _pythons(root: str) -> List[Dict[str, str]]:
     """Return the interpreters that every user of the machine can run, oldest first."""
+    tree = Tree(root)
     found = {}
     for place in ("usr/local/bin", "usr/bin"):
-        for path in glob.glob(os.path.join(root, place, "python3.*")):
-            version = os.path.basename(path)[len("python") :]
-            if re.fullmatch(r"3\.\d+", version):
-                found[version] = {"path": f"/{place}/python{version}", "version": version}
+        for name in tree.names(place):
+            version = name[len("python") :]
+            if re.fullmatch(r"python3\.\d+", name) and _everyone_may_run(tree, f"{place}/{name}"):
+                found[version] = {"path": f"/{place}/{name}", "version": version}
     return [found[version] for version in sorted(found, key=_numbers)]
+
+
+def _everyone_may_run(tree: Tree, path: str) -> bool:
+    """Return whether all users can start a program: what a link leads to may lie where only its owner goes."""
+    here = os.path.realpath(tree.path(path))
+    try:
+        while here not in (tree.root, "/"):
+            if not os.stat(here).st_mode & stat.S_IXOTH:
+                return False
+            here = os.path.dirname(here)
+    except OSError:
+        return False
+    return True
 
 
 def _numbers(version: str) -> Tuple[int, ...]:

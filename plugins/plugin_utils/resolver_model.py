@@ -44,6 +44,7 @@ PINS = (
 # Inputs that the plan decides and that an inventory may decide instead, without a bearing on anything else.
 SETTINGS = (
     "os_prep_kernel_headers",
+    "os_prep_python",
     "nvidia_driver_fabric_manager",
     "tensorflow_constraints",
     "tensorflow_library_path",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.compatibility import Compat, end_of, version_key
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import (
     ORIGINS,
@@ -158,7 +159,13 @@ def manages_driver(machine: Machine, stack: Stack) -> bool:
 def components(machine: Machine, request: Request, stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
     tf, driver = stack.tensorflow, stack.driver
     managed = manages_driver(machine, stack)
-    yield "os_prep", {"os_prep_kernel_headers": managed}
+    yield (
+        "os_prep",
+        {
+            "os_prep_kernel_headers": managed,
+            "os_prep_python": stack.python.path or role_inputs.defaults("os_prep")["os_prep_python"],
+        },
+    )
     if managed and driver:
         yield (
             "nvidia_driver",

@@ -83,6 +83,7 @@ def test_a_venv_takes_the_distributions_interpreter_before_a_newer_one_elsewhere
         today=TODAY,
     )
     assert found["stack"]["python"] == {"version": "3.12", "path": "/usr/bin/python3.12"}
+    assert found["components"]["os_prep"]["os_prep_python"] == "/usr/bin/python3.12", "whose venv has to be there"
 
 
 @pytest.mark.parametrize("home", ["/root/pythons/3.12/bin", "/home/ada/.local/bin"])
@@ -117,7 +118,7 @@ def test_a_driver_that_no_package_put_there_is_left_alone() -> None:
     gpu["driver"]["installed"] = None
     found = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={}, today=TODAY)
     assert "nvidia_driver" not in found["components"]
-    assert found["components"]["os_prep"] == {"os_prep_kernel_headers": False}
+    assert found["components"]["os_prep"]["os_prep_kernel_headers"] is False
 
 
 def test_a_library_of_another_branch_than_the_module_is_not_a_working_driver() -> None:

@@ -41,14 +41,39 @@ def test_a_bare_tree_has_nothing_and_says_so(tmp_path):
     assert (system["glibc"], system["gcc"], system["pythons"]) == (None, None, [])
 
 
+def interpreter(root: Path, name: str, *, mode: int = 0o755) -> None:
+    tree(root, {name: ""})
+    (root / name).chmod(mode)
+
+
+def interpreters(root: Path) -> list[str]:
+    return [python["path"] for python in _system.read_system(root=str(root))["pythons"]]
+
+
 def test_interpreters_are_told_oldest_first_and_without_their_config_scripts(tmp_path):
-    names = ["usr/bin/python3.9", "usr/bin/python3.11", "usr/bin/python3.11-config", "usr/local/bin/python3.13"]
-    system = _system.read_system(root=tree(tmp_path, dict.fromkeys(names, "")))
-    assert system["pythons"] == [
+    for name in ("usr/bin/python3.9", "usr/bin/python3.11", "usr/bin/python3.11-config", "usr/local/bin/python3.13"):
+        interpreter(tmp_path, name)
+    assert _system.read_system(root=str(tmp_path))["pythons"] == [
         {"path": "/usr/bin/python3.9", "version": "3.9"},
         {"path": "/usr/bin/python3.11", "version": "3.11"},
         {"path": "/usr/local/bin/python3.13", "version": "3.13"},
     ]
+
+
+def test_an_interpreter_that_a_link_leads_to_counts_where_all_users_may_go(tmp_path):
+    interpreter(tmp_path, "opt/pythons/bin/python3.13")
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    (tmp_path / "usr" / "bin" / "python3.13").symlink_to("/opt/pythons/bin/python3.13")
+    assert interpreters(tmp_path) == ["/usr/bin/python3.13"]
+    (tmp_path / "opt" / "pythons").chmod(0o700)
+    assert interpreters(tmp_path) == []
+
+
+def test_an_interpreter_that_only_its_owner_may_run_does_not_hide_one_for_everybody(tmp_path):
+    interpreter(tmp_path, "usr/local/bin/python3.12")
+    interpreter(tmp_path, "usr/bin/python3.12", mode=0o700)
+    (tmp_path / "usr" / "bin" / "python3.14").symlink_to("/nowhere/python3.14")
+    assert interpreters(tmp_path) == ["/usr/local/bin/python3.12"]
 
 
 def test_the_c_library_tells_its_version_itself(tmp_path):

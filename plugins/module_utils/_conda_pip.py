@@ -87,7 +87,9 @@ class Pip:
         if self.uv:
             python = os.path.join(prefix, "bin", "python")
             command = [self.uv, "pip", "compile", "--python", python, "--no-deps", "--no-header", "--no-annotate"]
-            return self._run([*command, "--quiet", "--generate-hashes", "-"], stdin=pins)
+            lock = self._run([*command, "--quiet", "--generate-hashes", "-"], stdin=pins)
+            # Of a file in a folder (find-links) uv tells no hash; pip takes one.
+            return lock if _hashed(lock) else replace(self, uv="").lock(prefix, distributions)
         with tempfile.TemporaryDirectory() as scratch:
             path = os.path.join(scratch, "requirements.txt")
             with open(path, "w", encoding="utf-8") as file:
@@ -148,6 +150,11 @@ def pip_settings(variables: Mapping[str, str], *, files: Sequence[str] = PIP_FIL
         # pip takes the best version of all indexes, uv by default the first index that knows the name.
         found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return found
+
+
+def _hashed(lock: str) -> bool:
+    lines = re.sub(r"\\\s*\n", " ", lock).splitlines()
+    return all("--hash=" in line for line in lines if line.strip())
 
 
 def render_report(report: str) -> str:

@@ -36,7 +36,14 @@ DRIVER_BROKEN = (
 # What no role puts right, and what breaks the driver at the next restart or upgrade.
 DRIVER_AT_RISK = ("next_kernel_without_module",)
 # Inputs of the proof that say nothing about what was proved: a table that grows repeats no proof.
-ABOUT_OTHERS = ("cifar10_max_age", "cifar10_timeout", "cifar10_accepted", "cifar10_share")
+ABOUT_OTHERS = (
+    "cifar10_max_age",
+    "cifar10_timeout",
+    "cifar10_accepted",
+    "cifar10_share",
+    "cifar10_address",
+    "cifar10_port",
+)
 
 
 def compare(

@@ -31,7 +31,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import cifar10_data
 import numpy as np
@@ -624,17 +624,25 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace) -> None:
+# How the images are trained on: on this machine, or with others (cifar10_together.py).
+Way = Callable[[cifar10_data.Dataset, argparse.Namespace, Progress], "dict[str, Any]"]
+
+
+def train_here(data: cifar10_data.Dataset, options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    recipe = RECIPES[options.recipe].sized(epochs=options.epochs, images=len(data.train_labels))
+    require_memory(len(data.train_labels) + len(data.test_labels), recipe=recipe)
+    load = Load(options.load_seconds, options.load_batch)
+    return train(data, recipe=recipe, load=load, seed=options.seed, gpus=options.gpus, progress=progress)
+
+
+def run(options: argparse.Namespace, way: Way) -> None:
     progress = Progress(options.progress)
     try:
         if options.dataset == "generated":
             data = cifar10_data.draw(train=options.generated_train, test=options.generated_test, seed=options.seed)
         else:
             data = cifar10_data.read(Path(options.dataset).expanduser(), sha256=options.sha256)
-        recipe = RECIPES[options.recipe].sized(epochs=options.epochs, images=len(data.train_labels))
-        require_memory(len(data.train_labels) + len(data.test_labels), recipe=recipe)
-        load = Load(options.load_seconds, options.load_batch)
-        result = train(data, recipe=recipe, load=load, seed=options.seed, gpus=options.gpus, progress=progress)
+        result = way(data, options, progress)
     except cifar10_data.DatasetError as error:
         raise TrainingError(str(error), status=3) from error
     except MemoryError as error:
@@ -644,15 +652,15 @@ def run(options: argparse.Namespace) -> None:
     progress.tell(
         "end",
         f"accuracy {result['accuracy']:.4f} on {len(data.test_labels)} test images after "
-        f"{recipe.epochs} epochs in {result['seconds_training']:.0f} s",
+        f"{result['epochs']} epochs in {result['seconds_training']:.0f} s",
         accuracy=result["accuracy"],
         images_per_s=result["images_per_s"],
     )
 
 
-def main() -> int:
+def main(way: Way = train_here) -> int:
     try:
-        run(parse_arguments())
+        run(parse_arguments(), way)
     except TrainingError as error:
         print(f"cifar10_train: {error}", file=sys.stderr)
         return error.status

@@ -1,0 +1,73 @@
+"""The project's shell scripts, where they go wrong: against stand-ins for the programs that they call."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def stand_in(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def run(*command: str | Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("version", ["Python 3.8.18", ""])
+def test_an_interpreter_that_is_named_and_does_not_suit_is_refused_not_replaced(tmp_path, version):
+    python = stand_in(
+        tmp_path / "python", f"[ -n '{version}' ] && [ $1 = --version ] && echo '{version}' && exit; exit 1"
+    )
+    done = run("scripts/environment", tmp_path / "env", "requirements/site.txt", PYTHON=python)
+    assert done.returncode == 1
+    assert f"PYTHON={python} is not Python 3.11 or newer" in done.stderr
+    assert version in done.stderr
+    assert not (tmp_path / "env").exists()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Start a bare machine with a docker that fails at one of its commands, and return what came of it."""
+
+    def start(failing: str) -> tuple[subprocess.CompletedProcess[str], str]:
+        log = tmp_path / "log"
+        stand_in(
+            tmp_path / "docker",
+            f'echo "$@" >> {log}; cat > /dev/null; case "$*" in *"{failing}"*) exit 1 ;; run*) echo box ;; esac',
+        )
+        for name in ("git", "sleep"):
+            stand_in(tmp_path / name, "")
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = run("tests/containers/bare-machine", PATH=path, GPULAB_IMAGE_DEBIAN_12="given")
+        return done, log.read_text()
+
+    return start
+
+
+def test_a_bare_machine_is_handed_over_when_all_went_well(machine):
+    done, log = machine("nothing at all")
+    assert done.stdout == "box\n", done.stderr
+    assert "rm --force" not in log
+
+
+@pytest.mark.parametrize("failing", ["is-system-running", "cp ", "pip.conf", "tar -x", "apt-get"])
+def test_a_bare_machine_that_is_not_whole_is_removed_and_the_failure_told(machine, failing):
+    done, log = machine(failing)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert log.endswith("rm --force box\n")
+    assert "There is no bare machine" in done.stderr
+
+
+def test_a_bare_machine_that_never_started_is_not_gone_on_with(machine):
+    done, log = machine("run ")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert log.count("\n") == 1

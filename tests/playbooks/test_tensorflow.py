@@ -1,14 +1,16 @@
-"""How the role tensorflow tries an environment: with stand-ins for TensorFlow, in a /tmp that others have prepared."""
+"""The role tensorflow: what it refuses, which lock it takes, and how it tries an environment (of stand-ins)."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
+LOCKS = CHECKOUT / "roles" / "tensorflow" / "files" / "locks"
 # What try_tensorflow.py asks of these packages.
 PACKAGES = {
     "tensorflow.py": """
@@ -23,7 +25,7 @@ class test: is_built_with_cuda = staticmethod(lambda: True)
     "nvidia/cusolver/lib/libcusolver.so.11": "the solver",
 }
 
-pytestmark = pytest.mark.skipif(
+with_mounts = pytest.mark.skipif(
     subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode != 0,
     reason="NOT CHECKED: another /tmp can be had only where mounts are allowed",
 )
@@ -73,11 +75,60 @@ def try_in_another_tmp(tmp_path: Path, *, then: str) -> str:
     return run.stdout
 
 
+@with_mounts
 def test_nothing_of_a_place_that_all_users_may_write_is_executed(tmp_path: Path) -> None:
     left = try_in_another_tmp(tmp_path, then="ls -A /tmp")
     assert set(left.split()) == {"env", ".local"}
 
 
+@with_mounts
 def test_the_libraries_are_where_the_release_looks_for_them(tmp_path: Path) -> None:
     runtime = "/tmp/env/lib/python3*/site-packages/nvidia/cuda_runtime/lib"
     assert try_in_another_tmp(tmp_path, then=f"cat {runtime}/libcusolver.so.11") == "the solver"
+
+
+def look_ahead(tmp_path: Path, **inputs: object) -> str:
+    """Run the role's preflight alone, and return what it said and which lock it would take."""
+    role = {"name": "gpulab.workstation.tensorflow", "tasks_from": "preflight", "public": True}
+    show = {"ansible.builtin.debug": {"var": "__tensorflow_lock"}, "vars": {"role_path": "ROLE"}}
+    tasks = [{"ansible.builtin.include_role": role}, show]
+    play = [{"hosts": "workstations", "gather_facts": False, "tasks": tasks}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    inputs = {"tensorflow_build": "cuda", "tensorflow_env_manager": "venv", **inputs}
+    command = ["ansible-playbook", tmp_path / "play.yml", "-i", "inventories/quickstart", "-e", json.dumps(inputs)]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    return " ".join((run.stdout + run.stderr).split())
+
+
+@pytest.mark.parametrize(
+    ("wishes", "answer"),
+    [
+        ({"tensorflow_python_version": "3.6"}, "What replaces them is tensorflow_build: cuda"),
+        ({"tensorflow_version": "tensorflow-gpu"}, "What replaces them is tensorflow_build: cuda"),
+        ({"tensorflow_packages": ["tensorflow-gpu==2.12.0"]}, "What replaces them is tensorflow_build: cuda"),
+        ({"tensorflow_constraints": ["numpy<2"]}, "the lock leaves nothing for numpy<2 to decide"),
+        ({"tensorflow_prefix": "/opt/lab envs/tf"}, "tensorflow_prefix must be an absolute path"),
+        ({"tensorflow_prefix": "/opt/envs/tf/"}, "tensorflow_prefix must be an absolute path"),
+    ],
+)
+def test_what_cannot_be_had_is_answered_with_what_can(tmp_path: Path, wishes: dict, answer: str) -> None:
+    said = look_ahead(tmp_path, **wishes)
+    assert answer in said, said
+    assert "changed=0" in said and "failed=1" in said
+
+
+@pytest.mark.parametrize(
+    ("version", "lock"),
+    [
+        ("2.21.0", "tensorflow-cuda-2.21.0-cudnn-9.10.txt"),
+        ("2.20.0", "tensorflow-cuda-2.20.0-cudnn-9.10.txt"),
+        ("2.19.1", "tensorflow-cuda-2.19.1.txt"),
+    ],
+)
+def test_a_gpu_that_new_cudnn_left_behind_gets_the_lock_with_the_old_one(
+    tmp_path: Path, version: str, lock: str
+) -> None:
+    said = look_ahead(tmp_path, tensorflow_version=version, tensorflow_constraints=["nvidia-cudnn-cu12<9.11"])
+    assert f"ROLE/files/locks/{lock}" in said, said
+    pinned = re.search(r"^nvidia-cudnn-cu12==(\d+)\.(\d+)", (LOCKS / lock).read_text(), re.MULTILINE)
+    assert pinned and tuple(map(int, pinned.groups())) < (9, 11)

@@ -73,6 +73,11 @@ def refusal(done: subprocess.CompletedProcess) -> str:
     return " ".join(done.stdout.split())
 
 
+def machine_file(machine: Machine, path: str) -> Callable[[], str]:
+    """Return what reads a file of the machine."""
+    return lambda: machine.run("cat", path).stdout
+
+
 def test_it_is_installed_for_all_shells_and_a_second_run_changes_nothing(
     play: Play, machine: Machine, inputs: dict[str, Any]
 ) -> None:
@@ -102,6 +107,24 @@ def test_a_group_may_write_and_others_never(play: Play, inputs: dict[str, Any]) 
     assert all(mode.st_mode & 0o022 == 0o020 for mode in modes)
     changes(play())
     assert not any(path.stat().st_mode & 0o020 for path in prefix.rglob("*") if not path.is_symlink())
+
+
+def test_a_second_installation_stands_beside_the_first_and_goes_alone(
+    play: Play, machine: Machine, inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    second = {"anaconda_prefix": str(tmp_path / "srv" / "conda"), "anaconda_shell": False}
+    receipt = machine_file(machine, "/var/lib/gpulab/receipts/anaconda.json")
+    changes(play())
+    first = receipt()
+    assert changes(play(**second)) > 0
+    assert (changes(play()), changes(play(**second))) == (0, 0)
+    told = machine.run("env", "-i", "HOME=/", "PATH=/usr/local/bin:/usr/bin:/bin", "bash", "-lc", "conda info --json")
+    assert json.loads(told.stdout)["root_prefix"] == inputs["anaconda_prefix"]
+    assert receipt() == first, "the receipt is of the one that the machine's shells have"
+    assert changes(play(anaconda_state="absent", **second)) > 0
+    assert not Path(second["anaconda_prefix"]).exists()
+    assert receipt() == first
+    assert changes(play()) == 0
 
 
 def test_a_newer_version_goes_over_the_older_and_environments_stay(
@@ -145,6 +168,10 @@ def test_mirrors_and_channels_are_configured(play: Play, inputs: dict[str, Any])
         ({"anaconda_distribution": "miniconda"}, "Miniforge with conda-forge is free for all"),
         ({"anaconda_channels": ["defaults"]}, "Anaconda's terms of service"),
         ({"anaconda_channels": ["https://repo.anaconda.com/pkgs/main"]}, "Anaconda's terms of service"),
+        ({"anaconda_channels": ["anaconda"]}, "Anaconda's terms of service"),
+        ({"anaconda_condarc": {"channels": ["defaults"]}}, "Anaconda's terms of service"),
+        ({"anaconda_custom_channels": {"lab": "https://repo.anaconda.com/pkgs"}}, "Anaconda's terms of service"),
+        ({"anaconda_group": "nosuchgroup"}, "there is no group nosuchgroup"),
         (
             {
                 "anaconda_distribution": "anaconda",

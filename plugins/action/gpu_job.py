@@ -42,7 +42,9 @@ class ActionModule(ActionBase):
                 return {**started, "cmd": command}
             job = started["job"]
             try:
-                outcome = self._stay(job, lease=started["lease"])
+                hosts = len(self._task_vars.get("ansible_play_hosts_all", []))
+                seconds = interval(poll=started["poll"], lease=started["lease"], hosts=hosts)
+                outcome = self._stay(job, lease=started["lease"], seconds=seconds)
             except BaseException:
                 # Whatever the reason, nobody will look at the job again.
                 self._visit("stop", job=job)
@@ -54,15 +56,16 @@ class ActionModule(ActionBase):
         outcome.pop("message", None)
         return {**outcome, "cmd": command}
 
-    def _stay(self, job: str, *, lease: float) -> dict[str, Any]:
-        """Look at the job until it has ended; show what is new; bear a lost connection as long as the job does."""
+    def _stay(self, job: str, *, lease: float, seconds: float) -> dict[str, Any]:
+        """Look at the job until it has ended, each time for so many seconds; show what is new; bear a lost connection as
+        long as the job does."""
         lines, offset, heard = Lines(), 0, time.monotonic()
         play = parent_process()  # known from before the fork; by now it may be dead
         while True:
             if play and os.getppid() != play.pid:
                 raise AnsibleError("the play that waits for this job was killed")
             try:
-                look = self._visit("watch", job=job, offset=offset)
+                look = self._visit("watch", job=job, offset=offset, seconds=seconds)
             except AnsibleConnectionFailure:
                 if time.monotonic() - heard > lease:
                     raise
@@ -89,6 +92,11 @@ class ActionModule(ActionBase):
         name = f"[{self._task_vars.get('inventory_hostname')}] " if len(hosts) > 1 else ""
         for line in lines:
             Display().display(f"    {name}{harmless(line)}")
+
+
+def interval(*, poll: float, lease: float, hosts: int) -> float:
+    """How long a look takes. Many machines are looked at less often each: all of them together show a line a second."""
+    return min(max(poll, float(hosts)), lease / 2)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import stat
 import tempfile
 import time
@@ -100,6 +101,8 @@ def collect(job: str) -> Dict[str, Any]:
     """What became of a job that has ended: outcome, events, result, telemetry. Its folder is gone afterwards."""
     _check(job)
     state = _read_state(job)
+    if not state.get("outcome"):
+        _end_what_is_left(job)
     outcome = state.get("outcome") or {
         "reason": "killed",
         "rc": -9,
@@ -129,6 +132,18 @@ def stop(job: str, *, seconds: float = 15.0) -> None:
     except (JobError, OSError):
         return  # it is gone already, which is what was wanted
     shutil.rmtree(job, ignore_errors=True)
+
+
+def _end_what_is_left(job: str) -> None:
+    """End what a killed supervisor left of its job: processes that have the job's folder in their environment."""
+    mark = f"GPULAB_PROGRESS={job}/".encode()
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as stream:
+                if mark in stream.read():
+                    os.kill(int(name), signal.SIGKILL)
+        except OSError:  # no process, or one that is not ours, or it has just ended
+            continue
 
 
 def _account(user: Optional[str]) -> Optional[pwd.struct_passwd]:

@@ -42,7 +42,9 @@ options:
     type: float
     default: 60
   poll:
-    description: Seconds between two looks. A job that ends is noticed at once.
+    description:
+      - Seconds between two looks, or as many as the play has machines, if that is more, up to half of O(lease).
+      - A job that ends is noticed at once.
     type: float
     default: 10
   folder:
@@ -175,7 +177,7 @@ def _visit(options: Dict[str, Any]) -> Dict[str, Any]:
     if visit["phase"] == "start":
         return _start(options)
     if visit["phase"] == "watch":
-        return _job.watch(visit["job"], offset=visit["offset"], seconds=options["poll"])
+        return _job.watch(visit["job"], offset=visit["offset"], seconds=visit["seconds"])
     if visit["phase"] == "collect":
         return {"changed": True, **_job.collect(visit["job"])}
     _job.stop(visit["job"])

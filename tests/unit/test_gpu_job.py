@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.gpulab.workstation.plugins.action import gpu_job as action
 from ansible_collections.gpulab.workstation.plugins.modules import gpu_job
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,45 @@ def test_a_play_that_is_ended_leaves_nothing(tmp_path, number):
     run.communicate(timeout=60)
     assert len(pids(tmp_path)) == 1
     assert nothing_is_left(tmp_path, seconds=30)
+
+
+class Visits(action.ActionModule):
+    """The action plugin, with the answers of a target that is told what to answer, in order; an error is raised."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+
+    def _visit(self, phase: str, **_values: object) -> dict:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _show(self, lines: list[str]) -> None:
+        pass
+
+
+LOST = AnsibleConnectionFailure("no route to host")
+LOOK = {"events": [], "last_line": "", "live": None, "offset": 0}
+
+
+@pytest.mark.parametrize(("hosts", "seconds"), [(1, 10), (10, 10), (25, 25), (400, 30)])
+def test_the_more_machines_the_less_often_each_is_looked_at(hosts, seconds):
+    assert action.interval(poll=10, lease=60, hosts=hosts) == seconds
+
+
+def test_a_connection_that_comes_back_in_time_loses_nothing(monkeypatch):
+    monkeypatch.setattr(action, "RETRY", 0.01)
+    visits = Visits({**LOOK, "ended": False}, LOST, LOST, {**LOOK, "ended": True}, {"rc": 0})
+    assert visits._stay("job", lease=60, seconds=1) == {"rc": 0}
+
+
+def test_a_connection_that_is_lost_for_longer_than_the_lease_is_given_up(monkeypatch):
+    monkeypatch.setattr(action, "RETRY", 0.01)
+    visits = Visits({**LOOK, "ended": False}, *[LOST] * 100)
+    with pytest.raises(AnsibleConnectionFailure, match="no route to host"):
+        visits._stay("job", lease=0.05, seconds=1)
+    assert visits.answers, "it was given up by the clock, not for want of answers"
 
 
 @pytest.mark.parametrize(

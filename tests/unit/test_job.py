@@ -133,6 +133,15 @@ def test_a_job_dies_with_its_supervisor(start, tmp_path):
     assert "supervisor" in outcome["message"]
 
 
+def test_what_a_job_started_ends_too_when_its_supervisor_was_killed(start, tmp_path):
+    job = start(*shell(f"sleep 600 & echo $PPID $! > {tmp_path}/pids; wait"))
+    assert gone(lambda: not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text())
+    supervisor, pid = map(int, (tmp_path / "pids").read_text().split())
+    os.kill(supervisor, 9)
+    wait(job)
+    assert gone(lambda: lives(pid))
+
+
 def test_a_job_that_is_gone_says_why(tmp_path):
     with pytest.raises(_job.JobError, match="lease ran out"):
         _job.watch(str(tmp_path / "gpulab-job-x"), offset=0, seconds=0)

@@ -57,8 +57,10 @@ class ActionModule(ActionBase):
         return {**outcome, "cmd": command}
 
     def _stay(self, job: str, *, lease: float, seconds: float) -> dict[str, Any]:
-        """Look at the job for so many seconds until it has ended, show what is new, and bear a lost connection as long as
-        the job does."""
+        """Look at the job until it has ended, for so many seconds each time; show what is new.
+
+        A lost connection is borne as long as the job bears it.
+        """
         lines, offset, heard = Lines(), 0, time.monotonic()
         play = parent_process()  # known from before the fork; by now it may be dead
         while True:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import pytest
 
@@ -81,10 +81,10 @@ class Module:
     def __init__(self, **defaults: Any) -> None:
         self.defaults = defaults
 
-    def start(self, **parameters: Any) -> subprocess.Popen[str]:
+    def start(self, *, under: Sequence[str | Path] = (), **parameters: Any) -> subprocess.Popen[str]:
         arguments = {key: str(v) if isinstance(v, Path) else v for key, v in {**self.defaults, **parameters}.items()}
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [*under, sys.executable, "-m", MODULE],
             env=dict(os.environ, PYTHONPATH=str(CHECKOUT / ".collections")),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

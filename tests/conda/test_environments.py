@@ -18,7 +18,8 @@ from conftest import Module, StandIns
 
 OLD = ["python", "tinytf=2.15"]
 NEW = ["python", "tinytf=2.16"]
-MOMENTS = 30
+# Killed at so many random moments, by whether there is an environment to begin with.
+CREATIONS, UPGRADES = 30, 15
 
 
 def version_of(prefix: Path, package: str = "tinytf") -> str:
@@ -161,6 +162,32 @@ def test_a_refusal_is_named_and_leaves_the_last_version_in_use(
     assert siblings(tmp_path / "tf") == before and version_of(tmp_path / "tf") == "2.15.0"
 
 
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(conda_env: Module, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    script = 'mount -t tmpfs -o size=8m none "$0" && "$@"; ls -A "$0" >&2'
+    process = conda_env.start(
+        under=["unshare", "--mount", "sh", "-c", script, small], prefix=small / "tf", packages=OLD
+    )
+    stdout, left = process.communicate()
+    if not stdout:
+        pytest.skip(f"NOT CHECKED: a small disk can be had only where mounts are allowed: {left}")
+    answer = json.loads(stdout)
+    assert answer["failed"] and answer["error"]["kind"] == "disk", answer
+    assert left == ""
+
+
+def test_an_environment_yml_is_taken_as_it_is(conda_env: Module, stand_ins: StandIns, only_wheels: Path) -> None:
+    document = {
+        "name": "any",
+        "channels": [stand_ins.channel],
+        "dependencies": ["python", "tinytf=2.15", {"pip": ["tinyextra>=1"]}],
+    }
+    done = conda_env(environment=document, channels=[])
+    assert {"tinytf-2.15.0-cpu_0", "pip: tinyextra==1.0"} < set(done["linked"])
+    assert not conda_env(environment=document, channels=[])["changed"]
+
+
 def test_a_virtual_package_stands_for_a_driver_that_is_not_loaded(conda_env: Module, tmp_path: Path) -> None:
     done = conda_env(packages=["python", "tinytf=2.16.1=cuda*"], virtual_packages={"cuda": "12.8"})
     assert "tinytf-2.16.1-cuda128_0" in done["linked"]
@@ -210,12 +237,15 @@ def duration(conda: Path, stand_ins: StandIns, tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("moment", range(MOMENTS))
+@pytest.mark.parametrize(
+    ("upgrade", "moment"),
+    [pytest.param(False, moment, id=f"creation-{moment}") for moment in range(CREATIONS)]
+    + [pytest.param(True, moment, id=f"upgrade-{moment}") for moment in range(UPGRADES)],
+)
 def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
-    conda_env: Module, only_wheels: Path, tmp_path: Path, duration: float, moment: int
+    conda_env: Module, only_wheels: Path, tmp_path: Path, duration: float, upgrade: bool, moment: int
 ) -> None:
-    dice = random.Random(moment)
-    upgrade = moment % 2 == 1
+    dice = random.Random(f"{upgrade} {moment}")
     if upgrade:
         conda_env(packages=OLD)
     process = conda_env.start(packages=NEW, pip_packages=["tinyextra"])

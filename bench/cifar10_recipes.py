@@ -112,8 +112,8 @@ and {one["dataset"]["test"]:,} to test with. TensorFlow {one["framework"]["tenso
 {processor()}; guide in {one["precision"]}, fast in {pairs[0].fast["precision"]}. Other work kept {others:.2f} cores
 busy on average.
 
-**The fast recipe reaches what the guide's ends with in 1/{1 / ratio:.1f} of its time, and ends {gain * 100:+.1f} points
-from it (medians of the pairs).**
+**The fast recipe reaches what the guide's ends with in 1/{1 / ratio:.1f} of its time, and ends
+{abs(gain) * 100:.1f} points {"above" if gain > 0 else "below"} it (medians of the pairs).**
 
 ![Test accuracy over time, both recipes]({picture})
 

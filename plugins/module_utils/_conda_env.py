@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
 
 from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix
@@ -180,10 +180,14 @@ class Environment:
         os.replace(draft, self.prefix)
         _sync_directory(self.parent)
 
-    def prune(self, *, keep: int) -> List[str]:
-        """Remove complete versions that are not in use, all but the ``keep`` newest. Return those removed."""
+    def prune(self, *, keep: int, last: str) -> List[str]:
+        """Remove complete versions that are not in use, all but ``keep``. Return those removed.
+
+        Kept are the one that was in use ``last``, then the newest.
+        """
         current = os.path.realpath(self.prefix)
-        old = [path for path in self.versions() if path != current][keep:]
+        others = [path for path in self.versions() if path != current]
+        old = sorted(others, key=lambda path: path != last)[keep:]
         for path in old:
             self._discard(path)
         return old
@@ -281,9 +285,18 @@ def converge(
     pip: Callable[[], Pip],
     keep: int,
     check_mode: bool,
+    in_use: bool = True,
 ) -> Outcome:
-    """Make the environment as declared; ``client`` is called only when there is work for it. Raises CondaError."""
-    plan = environment.plan(request, state=state)
+    """Make the environment as declared; ``client`` is called only when there is work for it. Raises CondaError.
+
+    Unless it is to be ``in_use``, its version is built and the name goes on pointing to the last one.
+    """
+
+    def decide() -> Plan:
+        plan = environment.plan(request, state=state)
+        return plan if in_use or plan.action != "switch" else replace(plan, action="none", reasons=())
+
+    plan = decide()
     leftover = environment.leftover()
     if plan.action == "none" and not leftover:
         return Outcome(action="none", path=plan.path)
@@ -295,19 +308,19 @@ def converge(
     with environment.locked():
         environment.clear_leftover()
         # What another run has finished while this one waited for it need not be done again.
-        plan = environment.plan(request, state=state)
+        plan = decide()
         removed = [leftover] if leftover else []
         used = ""
         if plan.action == "build":
             tool = client()
             used = tool.executable
             environment.build(plan, declared=request, client=tool, pip=pip(), details={"client": used})
-        if plan.action in ("build", "switch"):
+        if in_use and plan.action in ("build", "switch"):
             environment.switch(plan.path)
-            removed += environment.prune(keep=keep)
+            removed += environment.prune(keep=keep, last=standing.path)
         if plan.action == "remove":
             environment.remove()
-    after = tuple(_conda_prefix.listing(environment.before().path))
+    after = tuple(_conda_prefix.listing(environment.before().path if in_use else plan.path))
     return Outcome(plan.action, plan.path, plan.reasons, before, after, tuple(removed), used)
 
 

@@ -99,6 +99,12 @@ options:
     description: The index for pip and uv. The default is what pip is configured with on the machine.
     type: str
     default: ""
+  in_use:
+    description:
+      - Whether O(prefix) points to the version once it is complete. With V(false) it is only built, to be tried where
+        RV(directory) says, and put to use by the same task with V(true).
+    type: bool
+    default: true
   keep_previous:
     description: How many earlier versions to keep beside the one in use.
     type: int
@@ -160,7 +166,7 @@ prefix:
   type: str
   sample: /opt/gpulab/envs/tensorflow
 directory:
-  description: The directory of the version in use. Empty when the environment is absent.
+  description: The directory of the version that was declared. Empty when the environment is absent.
   returned: success
   type: str
   sample: /opt/gpulab/envs/tensorflow-5f1c9a02
@@ -233,6 +239,7 @@ def argument_spec() -> Dict[str, Any]:
         "name": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "exact", "absent"], "default": "present"},
         "accept_tos": {"type": "bool", "default": False},
+        "in_use": {"type": "bool", "default": True},
         "keep_previous": {"type": "int", "default": 1},
         **texts,
         **lists,
@@ -281,6 +288,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
         pip=pip,
         keep=params["keep_previous"],
         check_mode=check_mode,
+        in_use=params["in_use"],
     )
     exported = []
     if params["export_to"] and params["state"] != "absent" and not (check_mode and outcome.action == "build"):

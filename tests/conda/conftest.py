@@ -113,7 +113,7 @@ def conda_env(conda: Path, stand_ins: StandIns, tmp_path: Path) -> Module:
 class Machine:
     """This machine with overlays where a role writes: what it changes there is gone afterwards."""
 
-    OVERLAYS = ("etc", "usr/local", "var/lib")
+    OVERLAYS = ("etc", "opt", "usr/local", "var/lib")
 
     def __init__(self, folder: Path) -> None:
         mounts = [f"mount -t tmpfs none {folder}"]

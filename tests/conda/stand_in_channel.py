@@ -1,7 +1,8 @@
 """A stand-in for a conda channel: the layout and the package format are conda's, the packages are tiny.
 
 ``python`` is the running interpreter, made relocatable; ``pip`` is the wheel that came with it; ``tinytf`` and
-``tinynp`` are named for what they stand for. Indexed by py-rattler, so that any conda client can use it.
+``tinynp`` are named for what they stand for, and ``tensorflow`` is as the role of that name asks for it. Indexed by
+py-rattler, so that any conda client can use it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rattler.index import index_fs
@@ -49,16 +50,16 @@ class Package:
 
 @dataclass(frozen=True)
 class TinyPackage:
-    """A Python package of one line, whose version can be asked for."""
+    """A Python package whose version can be asked for, and nothing else but its ``source``."""
 
     package: Package
-    module: str = field(default="")
+    source: str = ""
 
     def write(self, root: Path) -> None:
         name, version = self.package.name, self.package.version
-        source = root / "site-packages" / name
-        source.mkdir(parents=True)
-        (source / "__init__.py").write_text(f"__version__ = {version!r}\n")
+        module = root / "site-packages" / name
+        module.mkdir(parents=True)
+        (module / "__init__.py").write_text(f"__version__ = {version!r}\n{self.source}")
         info = root / "site-packages" / f"{name}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -75,6 +76,20 @@ TINY = tuple(
         Package("tinytf", "2.16.1", build="cpu_0", depends=("python >=3.8", "tinynp >=1.20")),
         Package("tinytf", "2.16.1", build="cuda128_0", depends=("python >=3.8", "tinynp >=1.20", "__cuda >=12.8")),
     )
+)
+
+# What the role tensorflow asks of the real ones. One release cannot be used.
+TENSORFLOW = """
+class config: list_logical_devices = list_physical_devices = staticmethod(lambda: [])
+class test: is_built_with_cuda = staticmethod(lambda: True)
+"""
+UNUSABLE = "raise ImportError('libcudnn.so.9: cannot open shared object file')\n"
+TINY += tuple(TinyPackage(Package(name, "3.0.0")) for name in ("numpy", "keras", "ipykernel")) + tuple(
+    TinyPackage(
+        Package("tensorflow", version, build="cuda128py3_206", depends=("python", "numpy", "keras", "__cuda >=12.8")),
+        source,
+    )
+    for version, source in (("2.19.1", TENSORFLOW), ("2.19.2", UNUSABLE))
 )
 
 

@@ -95,6 +95,18 @@ def test_the_last_version_is_kept_and_going_back_takes_no_client(conda_env: Modu
     assert version_of(tmp_path / "tf") == "2.15.0"
 
 
+def test_a_version_can_be_tried_before_it_is_put_to_use(conda_env: Module, tmp_path: Path) -> None:
+    good = conda_env(packages=OLD, state="exact")["directory"]
+    tried = conda_env(packages=NEW, state="exact", in_use=False)
+    assert tried["changed"] and version_of(Path(tried["directory"])) == "2.16.1"
+    assert version_of(tmp_path / "tf") == "2.15.0"
+    again = conda_env(packages=NEW, state="exact", in_use=False)
+    assert (again["changed"], again["directory"]) == (False, tried["directory"])
+    # It failed its trial: what is kept to go back to is the one that was in use, not the newest.
+    conda_env(packages=["python"], state="exact")
+    assert siblings(tmp_path / "tf") & {Path(good).name, Path(tried["directory"]).name} == {Path(good).name}
+
+
 def test_versions_beyond_those_to_keep_are_removed(conda_env: Module, tmp_path: Path) -> None:
     old = conda_env(packages=OLD, state="exact")["directory"]
     done = conda_env(packages=NEW, state="exact", keep_previous=0)

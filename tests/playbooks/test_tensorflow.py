@@ -94,7 +94,7 @@ def look_ahead(tmp_path: Path, **inputs: object) -> str:
     tasks = [{"ansible.builtin.include_role": role}, show]
     play = [{"hosts": "workstations", "gather_facts": False, "tasks": tasks}]
     (tmp_path / "play.yml").write_text(json.dumps(play))
-    inputs = {"tensorflow_build": "cuda", "tensorflow_env_manager": "venv", **inputs}
+    inputs = {"tensorflow_build": "cuda", "tensorflow_env_manager": "venv", "__tensorflow_needed_mib": 1, **inputs}
     command = ["ansible-playbook", tmp_path / "play.yml", "-i", "inventories/quickstart", "-e", json.dumps(inputs)]
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
     return " ".join((run.stdout + run.stderr).split())

@@ -112,8 +112,10 @@ def search(machine: Machine, request: Request, *, compat: Compat, today: date) -
         driver = None
         if drivers is not None:
             driver = pick_driver(machine, request, tf, driven, candidates=drivers, today=today, notes=notes)
-        toolkit, source = pick_toolkit(machine, request, driver, driven, compat=compat, notes=notes)
-        cudnn, major = pick_cudnn(request, tf, toolkit, driver, driven, compat=compat, notes=notes)
+        # Whoever provides the driver (a person, Windows below WSL), the libraries are for the same GPUs.
+        served = driven or gpus
+        toolkit, source = pick_toolkit(machine, request, driver, served, compat=compat, notes=notes)
+        cudnn, major = pick_cudnn(request, tf, toolkit, driver, served, compat=compat, notes=notes)
         return Stack(
             tensorflow=tf,
             python=python,

@@ -108,7 +108,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Toolkit:
-    """A CUDA toolkit; ``gcc`` is the newest host compiler that it accepts."""
+    """A CUDA toolkit; ``gcc`` is the newest host compiler that it accepts, ``lacks`` is within its range."""
 
     version: str
     driver: str
@@ -116,6 +116,7 @@ class Toolkit:
     capability_min: str
     capability_max: str
     gcc: str | None
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

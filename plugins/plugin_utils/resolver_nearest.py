@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations, islice
+from itertools import chain, combinations, islice, product
 from typing import Any
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.compatibility import Compat
@@ -95,11 +95,13 @@ def pinned_groups(inputs: Inputs) -> list[str]:
 
 
 def quoted(gpu: Machine, system: Machine, inputs: Inputs) -> Iterator[Variation]:
-    """Give a version that YAML took for a number its zero back: 2.2 was written 2.20."""
-    numbers = {name: f"{value}0" for name, value in inputs.items() if isinstance(value, float)}
-    if numbers:
-        written = ", ".join(f"{name}: '{value}'" for name, value in numbers.items())
-        yield Variation(gpu, system, {**inputs, **numbers}, note=f"write {written}")
+    """Quote a version that YAML took for a number, and give it its zero back: 12.8 is itself, 2.2 was written 2.20."""
+    numbers = {name: str(value) for name, value in inputs.items() if isinstance(value, float)}
+    for zeros in product(("", "0"), repeat=len(numbers)):
+        versions = {name: f"{number}{zero}" for (name, number), zero in zip(numbers.items(), zeros, strict=True)}
+        if versions:
+            written = ", ".join(f"{name}: '{version}'" for name, version in versions.items())
+            yield Variation(gpu, system, {**inputs, **versions}, note=f"write {written}")
 
 
 def with_fewer_pins(gpu: Machine, system: Machine, inputs: Inputs, *, dropped: int) -> Iterator[Variation]:

@@ -339,24 +339,35 @@ def python_reason(request: Request, stack: Stack) -> str:
     if request.pin("tensorflow_python") or request.pin("tensorflow_python_version"):
         return "The inventory asks for it."
     if stack.python.path:
-        return f"The newest interpreter here that TensorFlow {stack.tensorflow.release.version} has a wheel for."
+        here = (
+            "The system's newest interpreter"
+            if stack.python.path.startswith("/usr/bin/")
+            else "The newest interpreter here"
+        )
+        return f"{here} that TensorFlow {stack.tensorflow.release.version} has a wheel for."
     if stack.python.minor == PREFERRED_PYTHON:
         return (
-            f"conda brings any Python; every TensorFlow here supports {PREFERRED_PYTHON}, so a later change keeps it."
+            f"conda brings any Python; TensorFlow since 2.16 supports {PREFERRED_PYTHON}, so a later change keeps it."
         )
     return f"The newest Python that TensorFlow {stack.tensorflow.release.version} can be installed for."
 
 
 def tensorflow_reason(machine: Machine, request: Request, stack: Stack) -> str:
-    tf = stack.tensorflow
+    tf, source = stack.tensorflow, request.pin("tensorflow_source")
     if request.pin("tensorflow_version"):
         return f"The inventory asks for {request.pin('tensorflow_version')}, and everything else here goes with it."
     if tf.build == "cpu":
-        return f"The newest for Python {stack.python.minor} and glibc {machine.glibc}; {cpu_reason(machine, request)}."
-    first = stack.gpus[0].label if stack.gpus else "the GPUs to come"
-    if tf.release.origin == "conda-forge":
-        return f"conda-forge's build has code for {first}, which the wheels on PyPI lack."
-    return f"The newest release that finds its CUDA libraries by itself and has code for {first}."
+        newest = f"The newest from {source}" if source else "The newest"
+        why = cpu_reason(machine, request)
+        return f"{newest} for Python {stack.python.minor} and glibc {machine.glibc}; {why}."
+    against = next((entry for entry in stack.rejected if entry.component == "tensorflow" and entry.objections), None)
+    if against:
+        chosen = "The newest that fits" if tf.release.origin == "pip" else "conda-forge's build fits"
+        return f"{chosen}; {against.reason}."
+    if source == "conda-forge":
+        return "The inventory asks for conda-forge."
+    gpus = list(dict.fromkeys(gpu.label for gpu in stack.gpus)) or ["the GPUs to come"]
+    return f"The newest release that finds its CUDA libraries by itself and has code for {' and '.join(gpus)}."
 
 
 def cpu_reason(machine: Machine, request: Request) -> str:

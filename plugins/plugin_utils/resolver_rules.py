@@ -112,6 +112,19 @@ def build_has_code_for_the_gpu(machine: Machine, tf: TensorFlow, gpus: tuple[Gpu
     return None
 
 
+def driver_of_windows_runs_the_cuda(machine: Machine, tf: TensorFlow, gpus: tuple[Gpu, ...]) -> Objection | None:
+    """Under WSL the driver is not ours to choose: what it runs is given, by the CUDA major."""
+    if not machine.wsl or not machine.driver_cuda or tf.build != "cuda":
+        return None
+    if version_key(machine.driver_cuda)[0] >= version_key(tf.release.cuda)[0]:
+        return None
+    return Objection(
+        (tf.label, f"Windows' driver with CUDA {machine.driver_cuda}"),
+        f"{tf.label} is built with CUDA {tf.release.cuda}, and Windows' driver runs up to {machine.driver_cuda}; "
+        "a newer one is installed in Windows",
+    )
+
+
 TENSORFLOW_RULES: tuple[Callable[[Machine, TensorFlow, tuple[Gpu, ...]], Objection | None], ...] = (
     architecture_has_a_build,
     build_has_code_for_the_gpu,
@@ -119,6 +132,7 @@ TENSORFLOW_RULES: tuple[Callable[[Machine, TensorFlow, tuple[Gpu, ...]], Objecti
     cuda_libraries_can_be_installed,
     glibc_is_new_enough,
     cuda_libraries_fit_glibc,
+    driver_of_windows_runs_the_cuda,
 )
 
 
@@ -312,11 +326,13 @@ def toolkit_compiles_for_the_gpus(
     machine: Machine, toolkit: Toolkit, driver: Driver | None, gpus: tuple[Gpu, ...]
 ) -> Objection | None:
     low, high = version_key(toolkit.capability_min), version_key(toolkit.capability_max)
+    missing = {version_key(capability) for capability in toolkit.lacks}
+    without = f" without {' and '.join(toolkit.lacks)}" if toolkit.lacks else ""
     for gpu in gpus:
-        if not all(low <= capability <= high for capability in gpu.capabilities):
+        if not all(low <= capability <= high and capability not in missing for capability in gpu.capabilities):
             return Objection(
                 (f"CUDA {toolkit.version}", gpu.label),
-                f"CUDA {toolkit.version} compiles for {dotted(low)} to {dotted(high)}, not for {gpu.label}",
+                f"CUDA {toolkit.version} compiles for {dotted(low)} to {dotted(high)}{without}, not for {gpu.label}",
             )
     return None
 

@@ -101,6 +101,8 @@ def search(machine: Machine, request: Request, *, compat: Compat, today: date) -
     gpus = computing_gpus(machine, request)
     driven = driven_gpus(machine, request, gpus)
     refuse_irreconcilable_gpus(driven)
+    # Whoever provides the driver (a person, Windows below WSL), the toolkit and cuDNN are for the same GPUs.
+    served = driven or gpus or machine.modern
     conda = pick_conda(machine, request, compat=compat) if request.env_manager == "conda" else None
     drivers = None
     if driven or wants_driver(request):
@@ -112,8 +114,6 @@ def search(machine: Machine, request: Request, *, compat: Compat, today: date) -
         driver = None
         if drivers is not None:
             driver = pick_driver(machine, request, tf, driven, candidates=drivers, today=today, notes=notes)
-        # Whoever provides the driver (a person, Windows below WSL), the libraries are for the same GPUs.
-        served = driven or gpus
         toolkit, source = pick_toolkit(machine, request, driver, served, compat=compat, notes=notes)
         cudnn, major = pick_cudnn(request, tf, toolkit, driver, served, compat=compat, notes=notes)
         return Stack(
@@ -300,11 +300,13 @@ def pick_python(machine: Machine, request: Request, tf: TensorFlow, notes: list[
 
 def interpreters(machine: Machine, request: Request, tf: TensorFlow) -> Iterator[Interpreter]:
     wanted = request.pin("tensorflow_python_version")
+    path = request.pin("tensorflow_python")
     if request.env_manager == "conda":
+        if path:
+            raise NothingFits([_interpreter_without_use(path)])
         newest_first = sorted(tf.release.python, key=version_key, reverse=True)
         minors = [wanted] if wanted else sorted(newest_first, key=lambda minor: minor != PREFERRED_PYTHON)
         return (Interpreter(path="", version=minor) for minor in minors)
-    path = request.pin("tensorflow_python")
     found = [
         python
         for python in machine.pythons
@@ -319,6 +321,14 @@ def interpreters(machine: Machine, request: Request, tf: TensorFlow) -> Iterator
             found, key=lambda python: (python.path.startswith("/usr/bin/"), version_key(python.version)), reverse=True
         )
     )
+
+
+def _interpreter_without_use(path: str) -> Rejection:
+    objection = Objection(
+        (path, "tensorflow_env_manager: conda"),
+        f"a conda environment brings its own Python and would not use {path}; tensorflow_env_manager: venv does",
+    )
+    return Rejection("python", path, objection.text, (objection,))
 
 
 def _missing_interpreter(asked: str, machine: Machine) -> Rejection:
@@ -384,6 +394,12 @@ def driver_candidates(
             conflict=(f"driver version {version}", f"driver branch {branch}"),
         )
     wanted = branch or (version and version.split(".")[0])
+    if version == wanted and version:
+        raise Refused(
+            f"nvidia_driver_version is {version}, and that is a branch: ask for it with nvidia_driver_branch, "
+            "or name a whole version.",
+            conflict=(f"nvidia_driver_version: {version}", "a whole version"),
+        )
     working = working_driver(machine, compat=compat)
     if wanted and wanted not in compat.branches and not (working and working.branch.branch == wanted):
         raise Refused(
@@ -490,15 +506,30 @@ def pick_toolkit(
         raise Refused(f"{wanted} is not to be had: {offered}.", conflict=(wanted, f"{machine.system.name}, {source}"))
     # A distribution's toolkit depends on a compiler that it accepts.
     rules = [rule for rule in TOOLKIT_RULES if source == "nvidia" or rule is not toolkit_accepts_the_compiler]
-    toolkit = _pick(
-        "cuda",
-        candidates,
-        label=lambda toolkit: f"CUDA {toolkit.version}",
-        rules=lambda toolkit: (rule(machine, toolkit, driver, gpus) for rule in rules),
-        reservation=lambda toolkit: toolkit_reservation(toolkit, driver),
-        notes=notes,
-    )
+    try:
+        toolkit = _pick(
+            "cuda",
+            candidates,
+            label=lambda toolkit: f"CUDA {toolkit.version}",
+            rules=lambda toolkit: (rule(machine, toolkit, driver, gpus) for rule in rules),
+            reservation=lambda toolkit: toolkit_reservation(toolkit, driver),
+            notes=notes,
+        )
+    except NothingFits as nothing:
+        raise NothingFits(between_two(nothing.rejected)) from nothing
     return toolkit, source
+
+
+def between_two(rejected: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Put what rules out the newer releases and what rules out the older ones together: those two are the conflict."""
+    newest = rejected[0]
+    first = newest.objections[0]
+    for older in rejected:
+        other = older.objections[0]
+        if other.pair[1] != first.pair[1]:
+            objection = Objection((first.pair[1], other.pair[1]), f"{first.text}, and {other.text}")
+            return (Rejection(newest.component, newest.candidate, objection.text, (objection,)),)
+    return tuple(rejected)
 
 
 def pick_cudnn(

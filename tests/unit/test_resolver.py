@@ -83,6 +83,9 @@ def test_a_venv_takes_the_distributions_interpreter_before_a_newer_one_elsewhere
         today=TODAY,
     )
     assert found["stack"]["python"] == {"version": "3.12", "path": "/usr/bin/python3.12"}
+    assert "The system's newest interpreter" in next(
+        r["reason"] for r in found["reasons"] if r["component"] == "python"
+    )
     assert found["components"]["os_prep"]["os_prep_python"] == "/usr/bin/python3.12", "whose venv has to be there"
 
 
@@ -136,6 +139,15 @@ def test_under_wsl_no_driver_is_installed_and_tensorflow_uses_the_gpu() -> None:
     assert found["stack"]["tensorflow"]["build"] == "cuda"
 
 
+def test_under_wsl_the_driver_of_windows_limits_the_cuda() -> None:
+    gpu = gpu_facts("RTX 3090", platform={"wsl": True, "container": None, "virtualization": "wsl"})
+    gpu["driver"]["cuda"] = "11.6"
+    found = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={}, today=TODAY)
+    assert found["stack"]["tensorflow"]["version"] == "2.14.1", "the last that is built with CUDA 11"
+    pinned = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={"tensorflow_version": "2.20"}, today=TODAY)
+    assert "Windows" in pinned["refusal"]["message"]
+
+
 def test_in_a_container_the_hosts_driver_is_used_and_never_changed() -> None:
     gpu = gpu_facts("RTX 4090", driver="580.95.05", platform={"container": "docker", "wsl": False})
     gpu["driver"]["installed"] = None
@@ -185,6 +197,24 @@ def test_auto_empty_and_absent_are_the_same_request() -> None:
 def test_a_value_that_an_input_does_not_have_is_refused_with_those_it_has() -> None:
     refused = plan(tensorflow_env_manager="poetry")["refusal"]
     assert "conda or venv" in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "inputs", "words"),
+    [
+        (["RTX 4090"], {}, "finds its CUDA libraries by itself and has code for RTX 4090"),
+        (["A100", "GTX 970"], {}, "2.21.0 from pip has no code for GTX 970"),
+        (["A100", "RTX 5090"], {}, "conda-forge's build fits; the wheels on PyPI up to 2.21.0 fail on RTX 5090"),
+        (["V100"], {"tensorflow_source": "conda-forge"}, "asks for conda-forge"),
+        (["K80"], {"tensorflow_build": "cuda"}, "2.21.0 from pip has no code for K80"),
+        (["RTX 4090"], {"cudnn_version": "8.9"}, "built for cuDNN 9.3, and cuDNN 8.9.6 does not stand in for it"),
+        ([], {"tensorflow_source": "conda-forge"}, "The newest from conda-forge for Python 3.12"),
+    ],
+)
+def test_the_reason_for_a_tensorflow_is_what_decided(gpus: list[str], inputs: dict[str, Any], words: str) -> None:
+    reasons = {entry["component"]: entry["reason"] for entry in plan(gpus, **inputs)["reasons"]}
+    assert words in reasons["tensorflow"]
+    assert ". " not in reasons["tensorflow"]
 
 
 def test_every_choice_has_a_reason_in_one_sentence() -> None:

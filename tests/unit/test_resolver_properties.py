@@ -30,6 +30,7 @@ pins = st.fixed_dictionaries(
         "tensorflow_build": st.sampled_from(["cpu", "cuda"]),
         "tensorflow_env_manager": st.sampled_from(["conda", "venv", "auto"]),
         "tensorflow_python_version": st.sampled_from(["3.6", "3.9", "3.11", "3.12", "3.13", "3.14"]),
+        "tensorflow_python": st.sampled_from(["/usr/bin/python3.12", "/usr/bin/python3.13"]),
         "nvidia_driver_branch": st.sampled_from(["470", "535", "570", "580", "595", "615"]),
         "nvidia_driver_modules": st.sampled_from(["open", "proprietary"]),
         "nvidia_driver_source": st.sampled_from(["distribution", "nvidia"]),
@@ -172,12 +173,14 @@ def check_driver(plan: dict[str, Any], machine: dict[str, Any]) -> None:
 
 
 def check_cuda_and_cudnn(plan: dict[str, Any], machine: dict[str, Any]) -> None:
-    gpus = used(plan, machine["gpu"])
+    # Also where no driver is wanted, or no GPU is used by TensorFlow.
+    gpus = used(plan, machine["gpu"]) or modern(machine["gpu"])
     cuda = plan["components"].get("cuda")
     if cuda:
         toolkit = numbers(cuda["cuda_version"])
         assert not (toolkit >= (13,) and has_old(gpus))
         assert not (toolkit < (12, 8) and any(entry["architecture"] == "blackwell" for entry in gpus))
+        assert not (toolkit < (12, 9) and any(entry["compute_capability"] == "10.3" for entry in gpus))
         limit = NEWEST_GCC.get(".".join(str(part) for part in toolkit[:2]))
         if limit and cuda["cuda_source"] == "nvidia":
             assert numbers(machine["system"]["gcc"])[0] <= limit

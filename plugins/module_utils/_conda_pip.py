@@ -80,6 +80,8 @@ class Pip:
                 self._run([*command, "--require-hashes", "-r", locked], lock_fd=lock_fd)
             if packages:
                 self._run([*command, "-r", wanted, "-c", fixed], lock_fd=lock_fd)
+            if self.uv:
+                _close_uv_lock(prefix)
 
     def lock(self, prefix: str, distributions: Mapping[str, str]) -> str:
         """Return a lock with the hashes that the index has for these distributions. Raises CondaError."""
@@ -150,6 +152,13 @@ def pip_settings(variables: Mapping[str, str], *, files: Sequence[str] = PIP_FIL
         # pip takes the best version of all indexes, uv by default the first index that knows the name.
         found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return found
+
+
+def _close_uv_lock(prefix: str) -> None:
+    """Take from others the right to write the file by which uv keeps a second uv out of an environment."""
+    path = os.path.join(prefix, ".lock")
+    if os.path.exists(path):
+        os.chmod(path, 0o644)
 
 
 def _hashed(lock: str) -> bool:

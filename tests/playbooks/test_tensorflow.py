@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 LOCKS = CHECKOUT / "roles" / "tensorflow" / "files" / "locks"
+SEEN_IN_BOTH = {"checkout": CHECKOUT, "python": Path(sys.prefix).resolve()}
 # What try_tensorflow.py asks of these packages.
 PACKAGES = {
     "tensorflow.py": """
@@ -53,7 +55,10 @@ def try_in_another_tmp(tmp_path: Path, *, then: str) -> str:
     library = "lib/python$version/site-packages"
     script = [
         "mount -t tmpfs none /run && cp -r . /run/gpulab-test && cd /",
+        # The checkout, and the Python that runs this, may lie below /tmp themselves.
+        *(f"mkdir /run/{name} && mount --bind {path} /run/{name}" for name, path in SEEN_IN_BOTH.items()),
         "mount -t tmpfs -o mode=1777 none /tmp",
+        *(f"mkdir -p {path} && mount --bind /run/{name} {path}" for name, path in SEEN_IN_BOTH.items()),
         "/usr/bin/python3 -m venv --without-pip --system-site-packages /tmp/env",
         "version=$(/tmp/env/bin/python -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')",
         f"cp -r /run/gpulab-test/packages/. /tmp/env/{library}",
@@ -78,7 +83,8 @@ def try_in_another_tmp(tmp_path: Path, *, then: str) -> str:
 @with_mounts
 def test_nothing_of_a_place_that_all_users_may_write_is_executed(tmp_path: Path) -> None:
     left = try_in_another_tmp(tmp_path, then="ls -A /tmp")
-    assert set(left.split()) == {"env", ".local"}
+    ours = {path.parts[2] for path in SEEN_IN_BOTH.values() if path.is_relative_to("/tmp")}
+    assert set(left.split()) == {"env", ".local"} | ours
 
 
 @with_mounts

@@ -117,6 +117,10 @@ class PackageSet:
             repaired=repaired,
         )
 
+    def on_record(self) -> Dict[str, str]:
+        """Return the packages that ``previous`` puts back, with their versions; none where nothing was replaced yet."""
+        return self._remembered()["packages"] if os.path.exists(self._memory) else {}
+
     def _wanted_stream(self, state: str) -> str:
         return self._remembered()["stream"] if state == "previous" else self._request.stream
 

@@ -98,13 +98,19 @@ def receipt_path(component: str, *, root: str = "/") -> str:
     return under(root, f"{RECEIPTS_DIR}/{component}.json")
 
 
-def read(component: str, *, root: str = "/") -> Optional[Dict[str, Any]]:
-    """Return a component's receipt, or None when there is none.
+def previous_path(component: str, *, root: str = "/") -> str:
+    """Return the path of the receipt before this one: what the machine went by until something else was installed."""
+    return under(root, f"{RECEIPTS_DIR}/previous/{component}.json")
+
+
+def read(component: str, *, root: str = "/", previous: bool = False) -> Optional[Dict[str, Any]]:
+    """Return a component's receipt, or the one before it, or None when there is none.
 
     A file that is not a receipt counts as none: the role runs again and writes a sound one.
     """
+    path = previous_path(component, root=root) if previous else receipt_path(component, root=root)
     try:
-        with open(receipt_path(component, root=root), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             receipt = json.load(file)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None

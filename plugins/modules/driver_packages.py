@@ -118,10 +118,17 @@ version:
   type: str
   sample: 580.178.04
 previous:
-  description: Version of the driver's package before the change; null where there was none.
-  returned: success
+  description: Version of the driver that O(state=previous) puts back; null where there is none on record.
+  returned: always
   type: str
   sample: 580.95.05-1
+replaced:
+  description:
+    - Whether the driver that was there is not as it was any more, or would not be. A change that failed half way tells
+      so, too.
+  returned: always
+  type: bool
+  sample: true
 packages:
   description: The driver's packages after the change, with their versions.
   returned: success
@@ -150,13 +157,15 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils._driver_catalogue import (
+    ANCHORS,
+    OWNED,
     Wish,
     any_driver,
     driver_request,
 )
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import package_manager, quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
-from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError
+from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, anchor_of, matches
 from ansible_collections.gpulab.workstation.plugins.module_utils._system import read_system
 
 
@@ -167,6 +176,19 @@ def _request(module, system, installed):
     named = ("source", "branch", "version", "modules", "precompiled", "display", "fabric_manager", "extra", "reselect")
     wish = Wish(kernel=wanted["kernel"] or os.uname().release, **{name: wanted[name] for name in named})
     return driver_request(system=system, wish=wish, installed=installed)
+
+
+def _driver(installed):
+    return {name: version for name, version in installed.items() if matches(name, OWNED)}
+
+
+def _replaced(before, after):
+    return bool(before) and before != after
+
+
+def _version(packages):
+    anchor = anchor_of(ANCHORS, packages)
+    return packages[anchor] if anchor else None
 
 
 def main() -> None:
@@ -193,16 +215,22 @@ def main() -> None:
     try:
         system = read_system(places=())
         manager = package_manager(family=system["family"], run=quiet_runner(module))
-        request = _request(module, system, manager.installed())
-        outcome = PackageSet(manager=manager, request=request).ensure(
+        before = manager.installed()
+        driver = PackageSet(manager=manager, request=_request(module, system, before))
+    except PackageError as error:
+        module.fail_json(msg=str(error), replaced=False, previous=None)
+    try:
+        outcome = driver.ensure(
             state=wanted["state"],
             hold=wanted["hold"],
             check=module.check_mode,
             sources_pending=wanted["sources_pending"],
         )
     except PackageError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**outcome.result())
+        replaced = _replaced(_driver(before), _driver(manager.installed()))
+        module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.on_record()))
+    replaced = _replaced(outcome.before, outcome.after) or bool(outcome.repaired)
+    module.exit_json(**{**outcome.result(), "replaced": replaced, "previous": _version(driver.on_record())})
 
 
 if __name__ == "__main__":

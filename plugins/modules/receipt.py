@@ -21,9 +21,12 @@ options:
     type: str
     required: true
   state:
-    description: Whether there is a receipt.
+    description:
+      - Whether there is a receipt.
+      - With V(previous), the receipt before the last change of what it is evidence of, where the machine bears that one
+        out again; none where it does not.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, previous]
     default: present
   version:
     description: The version of what was installed, where the component has one.
@@ -115,8 +118,12 @@ def _text(receipt: Optional[Dict[str, Any]]) -> str:
     return json.dumps(receipt, indent=2, sort_keys=True) + "\n" if receipt else ""
 
 
-def _write(module: AnsibleModule, path: str, receipt: Dict[str, Any]) -> None:
+def _write(module: AnsibleModule, path: str, receipt: Optional[Dict[str, Any]]) -> None:
     """Put the receipt in place at once: a killed run leaves the old receipt or the new one, never half of one."""
+    if receipt is None:
+        if os.path.exists(path):
+            os.unlink(path)
+        return
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     draft = os.path.join(module.tmpdir, os.path.basename(path))
     with open(draft, "w", encoding="utf-8") as file:
@@ -129,7 +136,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "component": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "previous"], "default": "present"},
             "version": {"type": "str", "default": ""},
             "inputs": {"type": "dict", "default": {}},
             "files": {"type": "list", "elements": "path", "default": []},
@@ -142,8 +149,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    before = _receipt.read(wanted["component"])
+    component = wanted["component"]
+    before, earlier = _receipt.read(component), _receipt.read(component, previous=True)
     after = None
+    if wanted["state"] == "previous" and earlier and not _receipt.broken(earlier):
+        after = earlier
     if wanted["state"] == "present":
         holds = sorted(held_packages(names=wanted["packages"])) if wanted["hold"] else []
         named = {kind: wanted[kind] for kind in ("files", "links", "environments", "packages")}
@@ -157,11 +167,12 @@ def main() -> None:
 
     changed = before != after
     if changed and not module.check_mode:
-        path = _receipt.receipt_path(wanted["component"])
-        if after:
-            _write(module, path, after)
-        else:
-            os.unlink(path)
+        if wanted["state"] != "present":
+            earlier = None
+        elif before and after and before["evidence"] != after["evidence"]:
+            earlier = before
+        _write(module, _receipt.previous_path(component), earlier)
+        _write(module, _receipt.receipt_path(component), after)
     module.exit_json(changed=changed, receipt=after, diff={"before": _text(before), "after": _text(after)})
 
 

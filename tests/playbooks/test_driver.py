@@ -27,7 +27,7 @@ def machine(**changes: Any) -> dict[str, Any]:
     }
     receipt = {"intact": True, "inputs": INPUTS}
     stack = {"components": {"nvidia_driver": receipt}, "system": {"kernel": "k", "family": "debian"}}
-    packages = {"version": VERSION, "changed": False}
+    packages = {"version": VERSION, "changed": False, "replaced": False, "previous": "570.1-1"}
     return {"__nvidia_driver_gpu": gpu, "__nvidia_driver_stack": stack, "__nvidia_driver_packages": packages}
 
 
@@ -84,11 +84,28 @@ def test_a_driver_is_left_alone_only_where_it_serves(tmp_path, changes, reboot, 
     assert f"as asked: {as_asked}" in said, said
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_driver_that_worked_is_not_replaced_by_the_one_before_it(tmp_path, changed):
+WORKED = "It has worked before, and is left in its place"
+PUT_BACK = "Driver 570.1-1, which was there before, could not be put back either"  # there is none on this machine
+FIRST = "There was no driver before this one to go back to"
+
+
+@pytest.mark.parametrize(
+    ("packages", "receipt", "ending"),
+    [
+        pytest.param({}, {}, WORKED, id="it served, and broke since"),
+        pytest.param({"replaced": True, "changed": True}, {}, PUT_BACK, id="it has just replaced another"),
+        pytest.param(
+            {}, {"details": {"replaced": "570.1-1"}}, PUT_BACK, id="it replaced another, and waited for a restart"
+        ),
+        pytest.param({"changed": True, "previous": None}, {"intact": False}, FIRST, id="it is the first one"),
+        pytest.param({"changed": True}, {"intact": False}, FIRST, id="it is the first one since one was removed"),
+    ],
+)
+def test_a_driver_that_does_not_come_up_goes_if_it_never_has(tmp_path, packages, receipt, ending):
     variables = machine(**SILENT)
-    variables["__nvidia_driver_packages"]["changed"] = changed
+    variables["__nvidia_driver_packages"] |= packages
+    variables["__nvidia_driver_stack"]["components"]["nvidia_driver"] |= receipt
     start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}
     said = play(tmp_path, variables, {"ansible.builtin.include_role": start})
-    assert ("Put the driver before back" in said) == changed, said
-    assert ("It has worked before, and is left in its place" in said) != changed, said
+    assert ending in said, said
+    assert "One or more items failed" not in said.rpartition("fatal")[2], "the cause is named"

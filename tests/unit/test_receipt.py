@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gpulab.workstation.plugins.module_utils import _receipt
+from ansible_collections.gpulab.workstation.plugins.modules import receipt as receipt_module
 
 DPKG_STATUS = """\
 Package: bash
@@ -104,3 +107,46 @@ def test_what_is_not_a_receipt_counts_as_none(machine, text):
     path.write_text(text)
     assert _receipt.components(root=str(machine)) == ["demo"]
     assert _receipt.read("demo", root=str(machine)) is None
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch, capsys):
+    """The module itself, for the component demo with its receipts in a folder; returns what it answers."""
+    monkeypatch.setattr(_receipt, "RECEIPTS_DIR", str(tmp_path / "receipts"))
+
+    def run(**options: Any) -> dict[str, Any]:
+        with patch_module_args({"component": "demo", **options}), pytest.raises(SystemExit):
+            receipt_module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_the_receipt_before_comes_back_with_what_it_is_evidence_of(write, tmp_path):
+    installed = tmp_path / "installed"
+    for version in ("1", "2"):
+        installed.write_text(version)
+        write(version=version, files=[str(installed)])
+    write(version="2", files=[str(installed)], inputs={"demo_hold": False})  # another wish, the same thing installed
+    installed.write_text("1")
+    assert write(state="previous", _ansible_check_mode=True)["changed"]
+    assert write(state="previous")["receipt"]["version"] == "1"
+    assert _receipt.read("demo")["version"] == "1"
+
+
+def test_a_receipt_before_that_the_machine_does_not_bear_out_does_not_come_back(write, tmp_path):
+    installed = tmp_path / "installed"
+    for version in ("1", "2"):
+        installed.write_text(version)
+        write(version=version, files=[str(installed)])
+    assert write(state="previous")["receipt"] is None
+    assert _receipt.read("demo") is None
+
+
+def test_nothing_is_left_of_a_component_that_is_taken_off(write, tmp_path):
+    installed = tmp_path / "installed"
+    for version in ("1", "2"):
+        installed.write_text(version)
+        write(version=version, files=[str(installed)])
+    assert write(state="absent")["changed"]
+    assert [path for path in (tmp_path / "receipts").rglob("*") if path.is_file()] == []

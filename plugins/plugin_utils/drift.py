@@ -19,6 +19,9 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inp
 
 # A proof is as good as what it proved: when one of these changes, it is to be repeated.
 PROVED = ("nvidia_driver", "cuda", "cudnn", "anaconda", "tensorflow")
+# Of these, what keeps its last version to go back to. TensorFlow runs on nothing of the others but conda's interpreter,
+# which is in the environment.
+REVERSIBLE = ("tensorflow", "nvidia_driver")
 # The errors of gpu_info that the role nvidia_driver is there to put right.
 DRIVER_BROKEN = (
     "driver_absent",
@@ -84,6 +87,26 @@ def fingerprint(gpu: Mapping[str, Any], stack: Mapping[str, Any]) -> dict[str, A
     versions = {name: stack["components"][name]["version"] for name in PROVED if name in stack["components"]}
     gpus = sorted(str(card.get("uuid") or card.get("pci_address")) for card in gpu["gpus"])
     return {"gpus": gpus, "running_driver": gpu["driver"]["loaded"], **versions}
+
+
+def unproved(gpu: Mapping[str, Any], stack: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Return what is to be put back after a proof, in that order: nothing, unless it failed.
+
+    ``gpu`` and ``stack`` are what gpu_info and stack_info return now, ``before`` holds what they returned before the
+    run. What has changed since goes back, and what is of another version than when a proof passed last: it may have
+    waited for a restart.
+    """
+    verdict, last = (seen["components"].get("cifar10", {}).get("details", {}) for seen in (stack, before["stack"]))
+    if verdict.get("passed", True) or verdict["finished"] == last.get("finished"):
+        return []
+    passed = (last.get("stack") or {}) if last.get("passed") else {}
+    changed = {
+        "tensorflow": _differ(*(_environment(seen) for seen in (before["stack"], stack))),
+        "nvidia_driver": before["gpu"]["driver"]["installed"] is not None
+        and any(_differ(before["gpu"]["driver"][key], gpu["driver"][key]) for key in ("installed", "modules")),
+    }
+    versions = {name: stack["components"].get(name, {}).get("version") for name in REVERSIBLE}
+    return [name for name in REVERSIBLE if changed[name] or _differ(passed.get(name), versions[name])]
 
 
 def text(drifts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -163,6 +186,16 @@ def _other_stack(receipt: Mapping[str, Any], gpu: Mapping[str, Any], stack: Mapp
         for name in sorted({*then, *now})
         if then.get(name) != now.get(name)
     ]
+
+
+def _environment(stack: Mapping[str, Any]) -> str | None:
+    """Return the directory of the environment in use."""
+    return stack["components"].get("tensorflow", {}).get("details", {}).get("directory")
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    """Whether both are known, and not the same."""
+    return None not in (one, other) and one != other
 
 
 def _words(value: Any) -> str:

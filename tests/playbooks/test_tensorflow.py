@@ -138,3 +138,50 @@ def test_a_gpu_that_new_cudnn_left_behind_gets_the_lock_with_the_old_one(
     assert f"ROLE/files/locks/{lock}" in said, said
     pinned = re.search(r"^nvidia-cudnn-cu12==(\d+)\.(\d+)", (LOCKS / lock).read_text(), re.MULTILINE)
     assert pinned and tuple(map(int, pinned.groups())) < (9, 11)
+
+
+def go_back(tmp_path: Path, *, before: str) -> str:
+    """Run the role's way back on a machine whose environment in use is tf-b and whose receipt says ``before``."""
+    for name in ("tf-a", "tf-b"):
+        python = tmp_path / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text("#!/bin/sh\n")
+        python.chmod(0o755)
+    (tmp_path / "tf-a" / "gpulab-env.json").write_text("{}")
+    (tmp_path / "tf").symlink_to("tf-b")
+    tmp_path.chmod(0o755)
+    link = {"kind": "link", "name": str(tmp_path / "tf"), "state": "tf-a"}
+    receipt = {"schema": 1, "component": "tensorflow", "version": "2", "inputs": {}, "evidence": [], "details": {}}
+    last = {**receipt, "details": {"directory": str(tmp_path / "tf-b"), "before": before}}
+    (tmp_path / "receipts" / "previous").mkdir(parents=True)
+    (tmp_path / "receipts" / "tensorflow.json").write_text(json.dumps(last))
+    first = {**receipt, "version": "1", "evidence": [link]}
+    (tmp_path / "receipts" / "previous" / "tensorflow.json").write_text(json.dumps(first))
+    task = {"ansible.builtin.include_role": {"name": "gpulab.workstation.tensorflow", "tasks_from": "rollback"}}
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "workstations", "gather_facts": False, "tasks": [task]}]))
+    inputs = json.dumps({"tensorflow_prefix": str(tmp_path / "tf"), "__tensorflow_as_nobody": ["env"]})
+    script = [
+        "mount -t tmpfs none /var/lib && mkdir /var/lib/gpulab",
+        f"cp -r {tmp_path}/receipts /var/lib/gpulab",
+        f"ansible-playbook {tmp_path}/play.yml -i inventories/quickstart -e '{inputs}' || true",
+        "grep --no-filename '\"version\"' /var/lib/gpulab/receipts/tensorflow.json",
+    ]
+    command = ["unshare", "--mount", "bash", "-ec", "\n".join(script)]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    return " ".join(run.stdout.split())
+
+
+@with_mounts
+def test_the_environment_before_is_put_to_use_again_with_its_receipt(tmp_path: Path) -> None:
+    said = go_back(tmp_path, before=str(tmp_path / "tf-a"))
+    assert (tmp_path / "tf").readlink() == Path("tf-a"), said
+    assert '"version": "1"' in said
+
+
+@with_mounts
+@pytest.mark.parametrize("before", ["", "tf-b", "gone"])
+def test_without_a_whole_environment_before_the_one_in_use_stays(tmp_path: Path, before: str) -> None:
+    said = go_back(tmp_path, before=before and str(tmp_path / before))
+    assert "there is no environment before" in said
+    assert (tmp_path / "tf").readlink() == Path("tf-b")
+    assert '"version": "2"' in said

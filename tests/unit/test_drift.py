@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 from ansible_collections.gpulab.workstation.plugins.module_utils._findings import ERROR, RULES
@@ -243,3 +244,52 @@ def test_hosts_that_differ_alike_stand_together_in_the_text():
         "  tensorflow      not installed by this collection",
         "  cifar10         not installed by this collection",
     ]
+
+
+def proof(*, passed: bool, day: int, stack: dict | None = None) -> dict:
+    return {"details": {"passed": passed, "finished": f"2026-11-{day}T12:00:00+00:00", "stack": stack or {}}}
+
+
+def after(*, driver: str = "580.1", modules: str | None = "open", tensorflow: str = "2.21.0", **cifar10: Any) -> dict:
+    """What was seen of a machine: these versions, and a proof."""
+    components = {
+        "nvidia_driver": {"version": driver},
+        "tensorflow": {"version": tensorflow, "details": {"directory": f"/opt/envs/tf-{tensorflow}"}},
+        "cifar10": proof(**{"passed": False, "day": 20, **cifar10}),
+    }
+    return {"stack": {"components": components}, "gpu": {"driver": {"installed": driver, "modules": modules}}}
+
+
+LAST_PASSED = {"nvidia_driver": "570.1", "tensorflow": "2.20.0"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "to_put_back"),
+    [
+        pytest.param(after(driver="570.1"), after(day=21), ["nvidia_driver"], id="another driver"),
+        pytest.param(after(modules="proprietary"), after(day=21), ["nvidia_driver"], id="another flavour"),
+        pytest.param(after(modules=None), after(day=21), [], id="a flavour that was not known"),
+        pytest.param(after(tensorflow="2.20.0"), after(day=21), ["tensorflow"], id="another environment"),
+        pytest.param(
+            after(driver="570.1", tensorflow="2.20.0"), after(day=21), ["tensorflow", "nvidia_driver"], id="both"
+        ),
+        pytest.param(after(driver="570.1"), after(day=21, passed=True), [], id="the proof passed"),
+        pytest.param(after(driver="570.1"), after(), [], id="no proof was made"),
+        pytest.param(after(), after(day=21), [], id="nothing has changed"),
+        pytest.param(
+            after(passed=True, stack=LAST_PASSED),
+            after(day=21),
+            ["tensorflow", "nvidia_driver"],
+            id="an earlier run changed both, and they waited for a restart until now",
+        ),
+        pytest.param(after(stack=LAST_PASSED), after(day=21), [], id="what was before has not passed either"),
+    ],
+)
+def test_after_a_failed_proof_goes_back_what_has_changed_since_the_last_that_passed(before, now, to_put_back):
+    assert drift.unproved(now["gpu"], now["stack"], before) == to_put_back
+
+
+def test_a_machine_that_was_bare_has_nothing_to_go_back_to():
+    bare = {"stack": {"components": {}}, "gpu": {"driver": {"installed": None, "modules": None}}}
+    now = after(day=21)
+    assert drift.unproved(now["gpu"], now["stack"], bare) == []

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift
 
 
 class ActionModule(ActionBase):
@@ -17,15 +18,32 @@ class ActionModule(ActionBase):
         component, inputs = self._task.args["component"], self._task.args["inputs"]
         path = Path(task_vars["stand_in"])
         machine = json.loads(path.read_text())
-        machine["journal"].append(component)
-        trouble = machine["trouble"].get(component)
+        back, away = self._task.args.get("back", False), inputs.get(f"{component}_state") == "absent"
+        machine["journal"].append(component + (" back" if back else " away" if away else ""))
+        trouble = machine["trouble"].get(machine["journal"][-1])
         if trouble == "lost":
             raise AnsibleConnectionFailure("Connection timed out")
         if not self._task.check_mode:
-            details = {"passed": not trouble, "finished": datetime.now(timezone.utc).isoformat(), "checks": []}
-            receipt = {"version": "1", "inputs": inputs, "details": details, "intact": True, "broken": []}
-            if not trouble or component == "cifar10":
-                machine["components"][component] = receipt
-            machine["gpu"].update(machine.get("after", {}).get(component, {}))
+            before = machine["components"].get(component)
+            machine["gpu"].update(machine.get("after", {}).get(machine["journal"][-1], {}))
+            if back:
+                machine["components"][component] = machine["previous"][component]
+            elif away:
+                machine["components"].pop(component, None)
+            elif not trouble or component == "cifar10":
+                machine["components"][component] = _receipt(component, inputs, machine, passed=not trouble)
+                machine.setdefault("previous", {})[component] = before
             path.write_text(json.dumps(machine))
         return {**result, "changed": True, **({"failed": True, "msg": trouble} if trouble else {})}
+
+
+def _receipt(component: str, inputs: dict[str, Any], machine: dict[str, Any], *, passed: bool) -> dict[str, Any]:
+    version = inputs.get(f"{component}_version") or machine["gpu"]["driver"]["installed"] or "1"
+    details = {
+        "passed": passed,
+        "finished": datetime.now(timezone.utc).isoformat(),
+        "checks": [],
+        "stack": drift.fingerprint(machine["gpu"], machine),
+        "directory": f"/envs/{version}",
+    }
+    return {"version": version, "inputs": inputs, "details": details, "intact": True, "broken": []}

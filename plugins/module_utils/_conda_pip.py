@@ -31,6 +31,9 @@ _SETTINGS = {
     "cert": ("SSL_CERT_FILE", " "),
 }
 
+# How pip writes yes; uv has no variable for its option --no-index.
+_TRUE = ("1", "true", "yes", "on", "y", "t")
+
 _KINDS = (
     ("disk", re.compile(r"No space left on device", re.I)),
     ("checksum", re.compile(r"hash mismatch|do not match the hashes|hashes are required|--require-hashes", re.I)),
@@ -48,9 +51,11 @@ class Pip:
     """An installer of Python distributions: uv at ``uv``, else uv from ``uv_lock`` while it is needed, else pip.
 
     ``only_binary`` refuses what would have to be built, and so would run its author's code as this user.
+    ``uv_cache`` is where uv keeps what it fetches; its own place unless given.
     """
 
     uv: str = ""
+    uv_cache: str = ""
     uv_lock: str = ""
     index_url: str = ""
     only_binary: bool = False
@@ -66,7 +71,9 @@ class Pip:
         with tempfile.TemporaryDirectory(dir=prefix) as scratch:
             if self.uv_lock and not self.uv:
                 uv = self._borrow_uv(prefix, scratch, lock_fd=lock_fd)
-                replace(self, uv=uv).install(prefix, packages=packages, lock=lock, lock_fd=lock_fd)
+                # Beside what it makes, so that files are linked and not copied, and gone with it.
+                borrowed = replace(self, uv=uv, uv_cache=os.path.join(scratch, "cache"))
+                borrowed.install(prefix, packages=packages, lock=lock, lock_fd=lock_fd)
                 return
             # All users of the machine import from here and few may write: the bytecode is made now.
             command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
@@ -111,13 +118,16 @@ class Pip:
     def _command(self, prefix: str, verb: str) -> List[str]:
         python = os.path.join(prefix, "bin", "python")
         if self.uv:
-            return [self.uv, "pip", verb, "--quiet", "--python", python]
+            alone = ["--no-index"] if pip_setting("no-index", os.environ).lower() in _TRUE else []
+            return [self.uv, "pip", verb, "--quiet", "--python", python, *alone]
         return [python, "-m", "pip", verb, "--quiet", "--no-input", "--disable-pip-version-check"]
 
     def _run(self, command: Sequence[str], *, lock_fd: Optional[int] = None, stdin: str = "") -> str:
         variables = dict(os.environ)
         if self.uv:
             variables = {**pip_settings(os.environ), **variables, "UV_NO_CONFIG": "1"}
+            if self.uv_cache:
+                variables["UV_CACHE_DIR"] = self.uv_cache
         if self.index_url:
             variables["UV_DEFAULT_INDEX" if self.uv else "PIP_INDEX_URL"] = self.index_url
         answer = run(command, environment=variables, lock_fd=lock_fd, stdin=stdin)
@@ -136,16 +146,22 @@ def find_uv(executable: str, *, beside: str = "") -> str:
     return local if os.access(local, os.X_OK) else shutil.which("uv") or ""
 
 
-def pip_settings(variables: Mapping[str, str], *, files: Sequence[str] = PIP_FILES) -> Dict[str, str]:
-    """Return what pip is configured with as uv's variables: uv reads none of pip's, and a mirror is set there."""
+def pip_setting(name: str, variables: Mapping[str, str], *, files: Sequence[str] = PIP_FILES) -> str:
+    """Return what pip is configured with for its option ``--name``; empty where it is not."""
     parser = configparser.RawConfigParser()
     own = variables.get("PIP_CONFIG_FILE")
     parser.read([os.path.expanduser(path) for path in [*files, *([own] if own else [])]], encoding="utf-8")
+    value = variables.get(f"PIP_{name.replace('-', '_').upper()}", "")
+    for section in ("install", "global"):
+        value = value or parser.get(section, name, fallback="")
+    return value
+
+
+def pip_settings(variables: Mapping[str, str], *, files: Sequence[str] = PIP_FILES) -> Dict[str, str]:
+    """Return what pip is configured with as uv's variables: uv reads none of pip's, and a mirror is set there."""
     found: Dict[str, str] = {}
     for setting, (uv_name, between) in _SETTINGS.items():
-        value = variables.get(f"PIP_{setting.replace('-', '_').upper()}")
-        for section in ("install", "global"):
-            value = value or parser.get(section, setting, fallback="")
+        value = pip_setting(setting, variables, files=files)
         if value:
             found[uv_name] = between.join(value.split())
     if found:

@@ -119,6 +119,16 @@ def test_pips_index_is_handed_to_uv(tmp_path: Path) -> None:
     assert pip_settings({}, files=[]) == {}
 
 
+@pytest.mark.parametrize(("said", "heard"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_uv_asks_no_index_where_pip_is_told_not_to(tmp_path: Path, said: str, heard: bool) -> None:
+    uv = fake(tmp_path, 'echo "$@" >> "$HOME/asked"', name="uv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        patch.setenv("PIP_NO_INDEX", said)
+        Pip(uv=uv).install(str(tmp_path), packages=["six==1"])
+    assert ("--no-index" in (tmp_path / "asked").read_text()) == heard
+
+
 def test_pips_failures_are_named(tmp_path: Path) -> None:
     uv = fake(tmp_path, "echo 'error: Hash mismatch for six' >&2; exit 1", name="uv")
     with pytest.raises(CondaError) as caught:
@@ -130,7 +140,7 @@ def test_uv_is_borrowed_from_its_lock_and_leaves_nothing(tmp_path: Path) -> None
     """pip fetches uv into the environment's own directory, uv does the work there, and is gone afterwards."""
     prefix = tmp_path / "env"
     (prefix / "bin").mkdir(parents=True)
-    uv = 'echo "uv $@" >> "$HOME/asked"'
+    uv = 'echo "uv $@" >> "$HOME/asked"; mkdir -p "$UV_CACHE_DIR"'
     pip = f"""
 echo "pip $@" >> "$HOME/asked"
 while [ "$1" != --target ]; do shift; done

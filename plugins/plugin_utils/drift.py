@@ -38,8 +38,11 @@ DRIVER_BROKEN = (
 )
 # What no role puts right, and what breaks the driver at the next restart or upgrade.
 DRIVER_AT_RISK = ("next_kernel_without_module",)
-# Inputs of the proof that say nothing about what was proved: a table that grows repeats no proof.
+# Inputs that say nothing about what is there or was proved: a table that grows repeats no proof, nor does another place
+# to fetch the same file from.
 ABOUT_OTHERS = (
+    "anaconda_cache",
+    "cifar10_dataset_url",
     "cifar10_max_age",
     "cifar10_timeout",
     "cifar10_accepted",

@@ -21,6 +21,9 @@ plan: $(SITE) ## Show what site would do, and why, without touching anything
 audit: $(SITE) ## Say where the machines differ from their plan, and fail where one does
 	@$(SITE)/bin/ansible-playbook playbooks/audit.yml -i $(INVENTORY) $(ARGS)
 
+bundle: $(SITE) ## Fetch what machines without internet need: ARGS="--system debian-12 --to FOLDER"
+	@$(SITE)/bin/python scripts/bundle.py $(ARGS)
+
 test: ## Pass all tests but the long ones
 	@tests/run quick
 
@@ -37,4 +40,4 @@ $(SITE) $(TEST): FORCE
 	@scripts/environment $@ requirements/$(@F).txt
 
 FORCE:
-.PHONY: help site plan audit test test-all lint lock FORCE
+.PHONY: help site plan audit bundle test test-all lint lock FORCE

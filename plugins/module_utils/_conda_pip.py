@@ -36,7 +36,10 @@ _TRUE = ("1", "true", "yes", "on", "y", "t")
 
 _KINDS = (
     ("disk", re.compile(r"No space left on device", re.I)),
-    ("checksum", re.compile(r"hash mismatch|do not match the hashes|hashes are required|--require-hashes", re.I)),
+    (
+        "checksum",
+        re.compile(r"hash mismatch|do not match the hashes|hashes are required|--require-hashes|extract archive", re.I),
+    ),
     (
         "network",
         re.compile(r"connection|resolve|timed? ?out|SSL|failed to fetch|error sending request|dns error", re.I),

@@ -129,8 +129,9 @@ def test_uv_asks_no_index_where_pip_is_told_not_to(tmp_path: Path, said: str, he
     assert ("--no-index" in (tmp_path / "asked").read_text()) == heard
 
 
-def test_pips_failures_are_named(tmp_path: Path) -> None:
-    uv = fake(tmp_path, "echo 'error: Hash mismatch for six' >&2; exit 1", name="uv")
+@pytest.mark.parametrize("said", ["Hash mismatch for six", "Failed to extract archive: six-1-py3-none-any.whl"])
+def test_pips_failures_are_named(tmp_path: Path, said: str) -> None:
+    uv = fake(tmp_path, f"echo 'error: {said}' >&2; exit 1", name="uv")
     with pytest.raises(CondaError) as caught:
         Pip(uv=uv).install(str(tmp_path), packages=[], lock="six==1 --hash=sha256:0\n")
     assert caught.value.kind == "checksum"

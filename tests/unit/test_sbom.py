@@ -1,0 +1,48 @@
+"""A bill of materials says what CycloneDX asks for, and the same for the same contents."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import sbom
+
+COMPONENTS = [
+    sbom.distribution("Typing_Extensions", "4.15.0", sha256="a" * 64),
+    sbom.package("debian", "libstdc++6", "12.2.0-14+deb12u1", architecture="amd64"),
+    sbom.package("rocky", "gcc", "11.5.0-5.el9", architecture="x86_64"),
+    sbom.download("Miniforge3-26.3.2-3-Linux-x86_64.sh", version="26.3.2-3", sha256="b" * 64),
+]
+
+
+def test_what_the_schema_requires_is_there() -> None:
+    bill = sbom.document("desk-1", COMPONENTS)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", bill["serialNumber"])
+    assert isinstance(bill["version"], int)
+    assert bill["version"] >= 1
+    for component in [*bill["components"], bill["metadata"]["component"]]:
+        assert component["type"] in ("library", "file", "device")
+        assert component["name"]
+    for component in bill["components"]:
+        assert all(re.fullmatch(r"[0-9a-f]{64}", item["content"]) for item in component.get("hashes", []))
+    references = [component["bom-ref"] for component in bill["components"]]
+    assert len(references) == len(set(references)) == 4
+
+
+def test_components_are_found_by_their_package_urls() -> None:
+    assert [component["purl"] for component in COMPONENTS] == [
+        "pkg:pypi/typing-extensions@4.15.0",
+        "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64",
+        "pkg:rpm/rocky/gcc@11.5.0-5.el9?arch=x86_64",
+        f"pkg:generic/Miniforge3-26.3.2-3-Linux-x86_64.sh@26.3.2-3?checksum=sha256:{'b' * 64}",
+    ]
+
+
+def test_the_same_contents_make_the_same_bill() -> None:
+    shuffled = random.Random(1).sample([*COMPONENTS, *COMPONENTS], 8)
+    assert json.dumps(sbom.document("desk-1", shuffled)) == json.dumps(sbom.document("desk-1", COMPONENTS))
+    assert (
+        sbom.document("desk-1", COMPONENTS[1:])["serialNumber"] != sbom.document("desk-1", COMPONENTS)["serialNumber"]
+    )

@@ -109,3 +109,12 @@ def test_a_driver_that_does_not_come_up_goes_if_it_never_has(tmp_path, packages,
     said = play(tmp_path, variables, {"ansible.builtin.include_role": start})
     assert ending in said, said
     assert "One or more items failed" not in said.rpartition("fatal")[2], "the cause is named"
+
+
+def test_a_driver_that_waits_for_a_restart_has_not_come_up(tmp_path):
+    variables = {**machine(**OLD_ONE_RUNS), "nvidia_driver_reboot": "never"}
+    start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}
+    tell = {"ansible.builtin.debug": {"msg": "came up: {{ __nvidia_driver_came_up }}"}}
+    said = play(tmp_path, variables, {"ansible.builtin.include_role": start}, tell)
+    assert f"needs a reboot for driver {VERSION}" in said
+    assert "came up: False" in said, said

@@ -113,7 +113,7 @@ def _accuracy(result: Mapping[str, Any], expected: Expected) -> Check:
     return _verdict(
         "accuracy",
         result["accuracy"] >= floor,
-        f"{result['accuracy']:.3f} on {data['test']:,} test images ({data['name']}); at least {floor:.3f} was asked.",
+        f"{result['accuracy']:.4f} on {data['test']:,} test images ({data['name']}); at least {floor:g} was asked.",
     )
 
 

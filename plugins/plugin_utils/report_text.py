@@ -41,7 +41,7 @@ def _one(page: Record) -> list[str]:
         *_row("checks", _checks(machine)),
     ]
     lines += _items("differs", [f"{item['name']}: {item['why']}" for item in page["differs"]])
-    lines += _items("not checked", [f"{item['name']}: {item['why']}" for item in machine["not_checked"]])
+    lines += _items("not checked", _by_reason(machine["not_checked"]))
     return lines + _items("to do", [_action(item) for item in machine["actions"]])
 
 
@@ -78,6 +78,14 @@ def _items(label: str, texts: Sequence[str]) -> list[str]:
     return [label.ljust(LABEL) + rows[0][LABEL:], *rows[1:]] if rows else []
 
 
+def _by_reason(items: Sequence[Record]) -> list[str]:
+    """Name what has the same reason together: the reason is what there is to read."""
+    names: dict[str, list[str]] = {}
+    for item in items:
+        names.setdefault(item["why"], []).append(item["name"])
+    return [f"{', '.join(group)}: {why}" for why, group in names.items()]
+
+
 def _cell(text: str, width: int) -> str:
     text = " ".join(harmless(text).split())
     return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)
@@ -93,7 +101,7 @@ def _accuracy(machine: Record) -> str:
 
 
 def _fraction(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _speed(machine: Record) -> str:

@@ -10,13 +10,11 @@ what works but is not a good default is said by the reservations, which only ``a
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.compatibility import (
     Cudnn,
     Toolkit,
     Version,
-    end_of,
     load,
     version_key,
 )
@@ -209,7 +207,9 @@ def modules_fit_the_gpus(machine: Machine, driver: Driver, gpus: tuple[Gpu, ...]
 
 
 def kernel_is_new_enough(machine: Machine, driver: Driver, gpus: tuple[Gpu, ...]) -> Objection | None:
-    floor = driver.branch.kernel
+    """What is known of a branch holds for the later ones, of which it was not read: none went back."""
+    older = [branch for branch in load().branches.values() if int(branch.branch) <= int(driver.branch.branch)]
+    floor = max((branch.kernel for branch in older if branch.kernel), key=version_key, default=None)
     if not floor or not machine.kernel or version_key(machine.kernel) >= version_key(floor):
         return None
     return Objection(
@@ -447,13 +447,6 @@ def tensorflow_reservation(tf: TensorFlow, request: Request) -> str | None:
     if not tf.release.locked:
         return f"{tf.label} has no hashed lock in this collection"
     return None
-
-
-def driver_reservation(driver: Driver, today: date) -> str | None:
-    eol = driver.branch.eol
-    if driver.kept or eol is None or end_of(eol) >= today:
-        return None
-    return f"branch {driver.branch.branch} reached its end of life on {eol}"
 
 
 def toolkit_reservation(toolkit: Toolkit, driver: Driver | None) -> str | None:

@@ -42,7 +42,6 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_rules 
     TENSORFLOW_RULES,
     TOOLKIT_RULES,
     conda_forge_needs_conda,
-    driver_reservation,
     interpreter_is_for_everybody,
     python_has_a_wheel,
     source_modules,
@@ -57,6 +56,8 @@ PREFERRED_PYTHON = "3.12"
 BRANCH_KINDS = ("LTS", "PB", "NFB", "legacy")
 
 Candidate = TypeVar("Candidate")
+# The toolkit and where it comes from, cuDNN and the CUDA major that it is for; each where it was asked for.
+Libraries = tuple[Toolkit | None, str | None, Cudnn | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,17 @@ def search(machine: Machine, request: Request, *, compat: Compat, today: date) -
     def complete(tf: TensorFlow) -> Stack:
         notes: list[Rejection] = []
         python = pick_python(machine, request, tf, notes)
-        driver = None
-        if drivers is not None:
-            driver = pick_driver(machine, request, tf, driven, candidates=drivers, today=today, notes=notes)
-        toolkit, source = pick_toolkit(machine, request, driver, served, compat=compat, notes=notes)
-        cudnn, major = pick_cudnn(request, tf, toolkit, driver, served, compat=compat, notes=notes)
+
+        def libraries(driver: Driver | None) -> Libraries:
+            toolkit, source = pick_toolkit(machine, request, driver, served, compat=compat, notes=notes)
+            return toolkit, source, *pick_cudnn(request, tf, toolkit, driver, served, compat=compat, notes=notes)
+
+        if drivers is None:
+            driver, (toolkit, source, cudnn, major) = None, libraries(None)
+        else:
+            driver, (toolkit, source, cudnn, major) = pick_driver(
+                machine, request, tf, driven, candidates=drivers, libraries=libraries, notes=notes
+            )
         return Stack(
             tensorflow=tf,
             python=python,
@@ -351,27 +358,37 @@ def pick_driver(
     gpus: tuple[Gpu, ...],
     *,
     candidates: list[Driver],
-    today: date,
+    libraries: Callable[[Driver], Libraries],
     notes: list[Rejection],
-) -> Driver:
-    """Return the driver: the one that works already where it will do, else the branch with the longest life."""
+) -> tuple[Driver, Libraries]:
+    """Return the driver, and the libraries with it: the one that works already where it will do, else by preference.
 
+    One that is too old for a toolkit or a cuDNN that is asked for is passed over like any other that does not fit.
+    """
     if not candidates:
         raise NothingFits([_missing_driver(machine, request)])
+    too_old: list[Rejection] = []
 
     def object_to(driver: Driver) -> Iterator[Objection | None]:
         yield from (rule(machine, driver, gpus) for rule in DRIVER_RULES)
         if tf.build == "cuda":
             yield from (rule(tf, driver, gpus) for rule in PAIR_RULES)
 
-    return _pick(
-        "nvidia_driver",
-        candidates,
-        label=lambda driver: driver.label,
-        rules=object_to,
-        reservation=lambda driver: driver_reservation(driver, today),
-        notes=notes,
-    )
+    while True:
+        try:
+            driver = _pick("nvidia_driver", candidates, label=lambda one: one.label, rules=object_to, notes=notes)
+        except NothingFits as nothing:
+            raise NothingFits(too_old or nothing.rejected) from nothing
+        try:
+            return driver, libraries(driver)
+        except NothingFits as nothing:
+            objections = [objection for entry in nothing.rejected for objection in entry.objections]
+            against = next((objection for objection in objections if objection.pair[1] == driver.label), None)
+            if against is None:
+                raise
+            too_old.append(Rejection("nvidia_driver", driver.label, against.text, (against,)))
+            notes.append(too_old[-1])
+            candidates = [other for other in candidates if other is not driver]
 
 
 def _missing_driver(machine: Machine, request: Request) -> Rejection:

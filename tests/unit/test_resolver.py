@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import resolver_search
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver import resolve
 from lab_machines import TODAY, gpu_facts, system_facts
 
@@ -24,6 +26,9 @@ def case_name(case: dict[str, Any]) -> str:
         case["system"],
         case.get("arch", ""),
         case.get("working", ""),
+        case.get("glibc", ""),
+        case.get("kernel", ""),
+        f"Windows with {case['windows']}" if "windows" in case else "",
         asked,
     ]
     return ", ".join(part for part in parts if part)
@@ -52,7 +57,10 @@ def outcome(found: dict[str, Any]) -> dict[str, Any]:
 def test_a_machine_gets_the_stack_of_the_table(case: dict[str, Any]) -> None:
     version, _space, modules = case.get("working", "").partition(" ")
     gpu = gpu_facts(*case.get("gpus", ()), driver=version or None, **({"modules": modules} if modules else {}))
-    system = system_facts(case["system"], architecture=case.get("arch", "x86_64"))
+    if "windows" in case:
+        gpu["platform"]["wsl"], gpu["driver"]["cuda"] = True, case["windows"]
+    own = {name: case[name] for name in ("glibc", "kernel") if name in case}
+    system = system_facts(case["system"], architecture=case.get("arch", "x86_64"), **own)
     found = resolve(gpu=gpu, system=system, inputs=case.get("ask", {}), today=TODAY)
     if "refused" in case:
         assert found["refusal"], f"resolved to {found['stack']}"
@@ -63,10 +71,35 @@ def test_a_machine_gets_the_stack_of_the_table(case: dict[str, Any]) -> None:
         assert case.get("nearest", "") in (advice[0] if advice else ""), advice
         return
     assert found["refusal"] is None, found["refusal"]
-    expected = {name: value for name, value in case.items() if name not in ("gpus", "system", "arch", "working", "ask")}
+    asked = ("gpus", "system", "arch", "working", "ask", "glibc", "kernel", "windows")
+    expected = {name: value for name, value in case.items() if name not in asked}
     expected["warns"] = sorted(expected.get("warns", outcome(found)["warns"]))
     got = outcome(found)
     assert {name: got[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "rule"),
+    [
+        (name, rule)
+        for name in ("TENSORFLOW_RULES", "DRIVER_RULES", "PAIR_RULES", "TOOLKIT_RULES", "CUDNN_RULES")
+        for rule in getattr(resolver_search, name)
+    ],
+)
+def test_without_any_one_of_the_rules_a_line_of_the_table_fails(
+    monkeypatch: pytest.MonkeyPatch, rules: str, rule: Callable[..., Any]
+) -> None:
+    others = tuple(other for other in getattr(resolver_search, rules) if other is not rule)
+    monkeypatch.setattr(resolver_search, rules, others)
+
+    def fails(case: dict[str, Any]) -> bool:
+        try:
+            test_a_machine_gets_the_stack_of_the_table(case)
+        except (AssertionError, KeyError):
+            return True
+        return False
+
+    assert any(fails(case) for case in MACHINES)
 
 
 def test_the_table_is_as_large_as_promised() -> None:
@@ -137,15 +170,6 @@ def test_under_wsl_no_driver_is_installed_and_tensorflow_uses_the_gpu() -> None:
     found = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={}, today=TODAY)
     assert "nvidia_driver" not in found["components"]
     assert found["stack"]["tensorflow"]["build"] == "cuda"
-
-
-def test_under_wsl_the_driver_of_windows_limits_the_cuda() -> None:
-    gpu = gpu_facts("RTX 3090", platform={"wsl": True, "container": None, "virtualization": "wsl"})
-    gpu["driver"]["cuda"] = "11.6"
-    found = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={}, today=TODAY)
-    assert found["stack"]["tensorflow"]["version"] == "2.14.1", "the last that is built with CUDA 11"
-    pinned = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={"tensorflow_version": "2.20"}, today=TODAY)
-    assert "Windows" in pinned["refusal"]["message"]
 
 
 def test_in_a_container_the_hosts_driver_is_used_and_never_changed() -> None:

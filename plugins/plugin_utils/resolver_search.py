@@ -383,7 +383,7 @@ def pick_driver(
             return driver, libraries(driver)
         except NothingFits as nothing:
             objections = [objection for entry in nothing.rejected for objection in entry.objections]
-            against = next((objection for objection in objections if objection.pair[1] == driver.label), None)
+            against = next((objection for objection in objections if driver.label in objection.pair), None)
             if against is None:
                 raise
             too_old.append(Rejection("nvidia_driver", driver.label, against.text, (against,)))

@@ -77,6 +77,12 @@ def test_an_index_that_does_not_answer_is_named_before_anything_is_built(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_publisher_that_does_not_answer_is_named_with_what_can_be_done():
+    url = "http://127.0.0.1:9/cifar-10-python.tar.gz"
+    run = site("-e", "cifar10_dataset=download", "-e", f"cifar10_dataset_url={url}")
+    assert_refused(run, f"{url} does not answer", "Connection refused", "Set cifar10_dataset_url to a mirror")
+
+
 def test_images_that_are_not_there_are_named():
     assert_refused(site("-e", "cifar10_dataset=/nowhere/cifar-10-batches-py"), "/nowhere/cifar-10-batches-py")
 

@@ -9,8 +9,8 @@ name: stack_fingerprint
 short_description: Name what a proof is a proof of
 version_added: "1.0.0"
 description:
-  - Puts together the GPUs, the running driver and the versions of the components that a proof proves. As long as they
-    are the same a proof holds. Pure; it reads no machine.
+  - Puts together the GPUs, the running driver and what the components that a proof proves have left on the machine. As
+    long as they are the same a proof holds. Pure; it reads no machine.
 author:
   - The gpulab.workstation authors (@gpulab)
 positional: stack
@@ -33,12 +33,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The GPUs by UUID, the running driver, and each component's version.
+  description: The GPUs by UUID and slot, the running driver, and each component's version and what it left as a digest.
   type: dict
   sample:
-    gpus: [GPU-6d3ad9c5-1d47-0f5e-9f4e-000000000001]
+    gpus: ["GPU-6d3ad9c5-1d47-0f5e-9f4e-000000000001 at 0000:01:00.0"]
     running_driver: 580.95.05
-    tensorflow: 2.21.0
+    tensorflow: 2.21.0 (5f1c9a02)
 """
 
 from collections.abc import Mapping

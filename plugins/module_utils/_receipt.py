@@ -146,6 +146,11 @@ def broken(receipt: Mapping[str, Any], *, root: str = "/") -> List[Dict[str, Opt
     ]
 
 
+def digest(receipt: Mapping[str, Any]) -> str:
+    """Return eight digits that tell what the role left from what it left at another time, at the same version too."""
+    return hashlib.sha256(json.dumps(receipt["evidence"], sort_keys=True).encode()).hexdigest()[:8]
+
+
 def components(*, root: str = "/") -> List[str]:
     """Return the components that have a receipt, in alphabetical order."""
     try:

@@ -28,10 +28,22 @@ THROTTLED_SHARE = 0.02  # of the samples; a single one at a change of load is no
 
 SM_CLOCK = 1
 TEMPERATURE_GPU = 0
+XID_ERROR = 0x08  # nvmlEventTypeXidCriticalError
+MOST_XIDS = 32  # of a GPU: one that does not stop to fail is known well enough
 
 
 class _Utilization(ctypes.Structure):
     _fields_ = [("gpu", ctypes.c_uint), ("memory", ctypes.c_uint)]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("device", ctypes.c_void_p),
+        ("kind", ctypes.c_ulonglong),
+        ("number", ctypes.c_ulonglong),
+        ("gpu_instance", ctypes.c_uint),
+        ("compute_instance", ctypes.c_uint),
+    ]
 
 
 class Figures:
@@ -100,6 +112,17 @@ class GpuRecord:
         self._ecc_before = self._device.ecc_errors(1, 0)
         self._ecc_now = self._ecc_before
         self._errors: Set[str] = set()
+        self._xids: Optional[List[int]] = None
+
+    def watch_xids(self, events: ctypes.c_void_p) -> None:
+        """Let the driver tell of its errors with this GPU (Xid) among `events`, where it does."""
+        call, handle = self._device._nvml.call, self._device._handle
+        if self._device.ask(lambda: call("nvmlDeviceRegisterEvents", handle, ctypes.c_ulonglong(XID_ERROR), events)):
+            self._xids = []
+
+    def note_xid(self, event: _Event) -> None:
+        if event.device == self._device._handle.value and self._xids is not None and len(self._xids) < MOST_XIDS:
+            self._xids.append(event.number)
 
     @staticmethod
     def _fresh_reasons() -> Dict[str, int]:
@@ -203,6 +226,7 @@ class GpuRecord:
             "processes": None if self._others is None else list(self._others.values()),
             "used": None if self._others is None else self._used,
             "ecc_errors": None if self._ecc_now is None else self._ecc_now - (self._ecc_before or 0),
+            "xid_errors": self._xids,
             "errors": sorted(self._errors),
             "series": {
                 "t": [round(index * width, 1) for index in range(longest)],
@@ -237,6 +261,11 @@ class GpuRecorder:
         for index in range(count):
             with contextlib.suppress(_nvml.NvmlError):  # one that was lost cannot be opened, and hides no other
                 self._gpus.append(GpuRecord(self._nvml, index))
+        self._events = ctypes.c_void_p()
+        with contextlib.suppress(_nvml.NvmlError):  # as in a virtual machine that is given a part of a GPU
+            self._nvml.call("nvmlEventSetCreate", ctypes.byref(self._events))
+            for gpu in self._gpus:
+                gpu.watch_xids(self._events)
         self._clock, self._began = clock, clock()
         self._next_look = 0.0
         self._open: Set[str] = set()
@@ -253,6 +282,16 @@ class GpuRecorder:
             self._next_look = seconds + SLOW
             for gpu in self._gpus:
                 gpu.look_closer(pids)
+            self._read_xids()
+
+    def _read_xids(self) -> None:
+        """Take what the driver has told since the last time. Where there is nothing, waiting for no time is refused."""
+        event = _Event()
+        with contextlib.suppress(_nvml.NvmlError):
+            for _event in range(MOST_XIDS if self._events else 0):
+                self._nvml.call("nvmlEventSetWait_v2", self._events, ctypes.byref(event), ctypes.c_uint(0))
+                for gpu in self._gpus:
+                    gpu.note_xid(event)
 
     def follow(self, event: Dict[str, Any]) -> None:
         """Take note of a mark."""
@@ -272,6 +311,7 @@ class GpuRecorder:
 
     def summary(self) -> Dict[str, Any]:
         """Everything so far. Without marks the window is the whole run."""
+        self._read_xids()
         marked = self._window is not None
         return {
             "source": "nvml",

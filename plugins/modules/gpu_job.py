@@ -144,7 +144,7 @@ telemetry:
       marks, or of the run if it made none; C(marks) has those of each mark by its name. C(throttled) names what held
       the clocks down, C(used) is whether a process of the job computed on it, C(processes) are compute processes that
       are not the job's, C(pcie) is the link as it was at its best and could be, C(ecc_errors) counts new uncorrected
-      memory errors.
+      memory errors, C(xid_errors) are the driver's errors by their numbers (Xid).
     - C(series) has the readings over time, at most 240 of each, with C(t) in seconds from the start.
   returned: when the job has ended
   type: dict

@@ -139,6 +139,7 @@ components:
       version: 2.21.0
       inputs: {tensorflow_version: 2.21.0}
       details: {}
+      digest: 5f1c9a02
       intact: false
       broken:
         - kind: environment
@@ -163,6 +164,7 @@ def _component(name: str, root: str) -> Optional[Dict[str, Any]]:
         "version": receipt["version"],
         "inputs": receipt["inputs"],
         "details": receipt["details"],
+        "digest": _receipt.digest(receipt),
         "intact": not broken,
         "broken": broken,
     }

@@ -36,6 +36,8 @@ DRIVER_BROKEN = (
     "fabric_manager_absent",
     "fabric_manager_mismatch",
 )
+# Two controllers' clocks may differ a little.
+CLOCKS_APART = datetime.timedelta(hours=1)
 # What no role puts right, and what breaks the driver at the next restart or upgrade.
 DRIVER_AT_RISK = ("next_kernel_without_module",)
 # Inputs that say nothing about what is there or was proved: a table that grows repeats no proof, nor does another place
@@ -86,10 +88,11 @@ def compare(
 
 
 def fingerprint(gpu: Mapping[str, Any], stack: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a proof is a proof of: the GPUs, the running driver, and the version of each component."""
-    versions = {name: stack["components"][name]["version"] for name in PROVED if name in stack["components"]}
-    gpus = sorted(str(card.get("uuid") or card.get("pci_address")) for card in gpu["gpus"])
-    return {"gpus": gpus, "running_driver": gpu["driver"]["loaded"], **versions}
+    """Return what a proof is a proof of: the GPUs in their slots, the running driver, and what each component left."""
+    components = {name: stack["components"][name] for name in PROVED if name in stack["components"]}
+    left = {name: f"{found['version']} ({found['digest']})" for name, found in components.items()}
+    gpus = sorted(f"{card['uuid']} at {card['pci_address']}" for card in gpu["gpus"])
+    return {"gpus": gpus, "running_driver": gpu["driver"]["loaded"], **left}
 
 
 def unproved(gpu: Mapping[str, Any], stack: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -167,12 +170,17 @@ def _foreign_sources(stack: Mapping[str, Any]) -> list[str]:
 
 
 def _proof(wanted: Mapping[str, Any], receipt: Mapping[str, Any], now: datetime.datetime | None) -> list[str]:
-    """Say so when the proof failed, or is older than ``cifar10_max_age`` days; 0 means that a proof never ages."""
+    """Say so when the proof failed, or is older than ``cifar10_max_age`` days; 0 means that a proof never ages.
+
+    One from the future was dated by a clock that was wrong, and would not age for as long.
+    """
     if not receipt["details"]["passed"]:
         return ["the last proof failed"]
     days = int(wanted["cifar10_max_age"])
     finished = datetime.datetime.fromisoformat(receipt["details"]["finished"])
     age = (now or datetime.datetime.now(datetime.timezone.utc)) - finished
+    if days and age < -CLOCKS_APART:
+        return [f"proved on {finished.date()}, which is yet to come"]
     if days and age > datetime.timedelta(days=days):
         return [f"proved on {finished.date()}, longer ago than cifar10_max_age ({days} days)"]
     return []

@@ -180,17 +180,21 @@ def _each_gpu(result: Mapping[str, Any], expected: Expected) -> Check:
 
 
 def _gpu_checks(telemetry: Mapping[str, Any] | None, result: Mapping[str, Any], expected: Expected) -> Iterator[Check]:
-    names = ("gpu_utilization", "throttling", "pcie", "other_processes", "ecc")
-    if not expected.gpus or not telemetry or not telemetry["gpus"]:
-        for name in names:
-            yield Check(name, "not_checked", NO_TELEMETRY if expected.gpus else NO_GPU)
+    if not expected.gpus:
+        for name in ("gpu_utilization", "throttling", "pcie", "other_processes", "ecc", "xid"):
+            yield Check(name, "not_checked", NO_GPU)
         return
-    gpus = telemetry["gpus"]
+    gpus = (telemetry or {}).get("gpus") or []
     yield _utilization(gpus, result.get("alone", []), expected)
+    if not gpus:
+        for name in ("throttling", "pcie", "other_processes", "ecc", "xid"):
+            yield Check(name, "not_checked", NO_TELEMETRY)
+        return
     yield _throttling(gpus)
     yield _pcie(gpus)
     yield _other_processes(gpus)
     yield _ecc(gpus)
+    yield _xid(gpus)
 
 
 def _each(gpus: list[Mapping[str, Any]], words: dict[int, str]) -> str:
@@ -199,12 +203,22 @@ def _each(gpus: list[Mapping[str, Any]], words: dict[int, str]) -> str:
 
 
 def _utilization(gpus: list[Mapping[str, Any]], alone: list[Mapping[str, Any]], expected: Expected) -> Check:
-    """Of each GPU while it was kept busy alone. The small network of the recipes would leave a large GPU waiting."""
+    """Of each GPU while it was kept busy alone. The small network of the recipes would leave a large GPU waiting.
+
+    Where a GPU was kept busy and a floor was asked, no reading is no excuse: a machine whose GPUs cannot be watched is
+    not sound.
+    """
     names = {row["pci_address"]: row["name"] for row in alone}
     busy = {gpu["index"]: gpu["marks"].get(f"load {names.get(gpu['pci_address'])}", {}) for gpu in gpus}
     known = {index: read["utilization"]["mean"] for index, read in busy.items() if read.get("utilization")}
-    if len(known) < len(alone) or not known:
-        return Check("gpu_utilization", "not_checked", "No utilization was read while a GPU was kept busy by itself.")
+    if not alone:
+        return Check("gpu_utilization", "not_checked", "No GPU was kept busy by itself.")
+    if len(known) < len(alone):
+        places = {gpu["pci_address"] for gpu in gpus}
+        strangers = bool(gpus) and any(row["pci_address"] not in places for row in alone)  # those are for _devices
+        status = "failed" if expected.min_utilization and not strangers else "not_checked"
+        why = "No utilization was read while a GPU was kept busy by itself." if gpus else NO_TELEMETRY
+        return Check("gpu_utilization", status, why)
     detail = _each(gpus, {index: f"{mean:.0f} %" for index, mean in known.items()})
     if not expected.min_utilization:
         return Check("gpu_utilization", "not_checked", f"{detail}; no floor was asked.")
@@ -251,3 +265,11 @@ def _ecc(gpus: list[Mapping[str, Any]]) -> Check:
         return Check("ecc", "not_checked", "These GPUs do not count memory errors.")
     bad = {index: f"{count} new uncorrected errors" for index, count in counts.items() if count}
     return _verdict("ecc", not bad, _each(gpus, bad) + "." if bad else "No new uncorrected memory error.")
+
+
+def _xid(gpus: list[Mapping[str, Any]]) -> Check:
+    if any(gpu["xid_errors"] is None for gpu in gpus):
+        return Check("xid", "not_checked", "The driver tells NVML of no errors here.")
+    bad = {gpu["index"]: "Xid " + ", ".join(map(str, gpu["xid_errors"])) for gpu in gpus if gpu["xid_errors"]}
+    detail = _each(gpus, bad) + " (docs.nvidia.com/deploy/xid-errors)." if bad else "The driver told of no error (Xid)."
+    return _verdict("xid", not bad, detail)

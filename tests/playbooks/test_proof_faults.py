@@ -63,6 +63,7 @@ FAULTS: dict[str, tuple[str | None, dict, dict, str]] = {
     "throttled": ("throttling", {}, {"throttle_reasons": "0x40"}, ""),
     "narrow-link": ("pcie", {}, {"pcie_width": 4}, ""),
     "memory-errors": ("ecc", {}, {"ecc_uncorrected": "0 0 0 0 0 2", "period_ms": 200}, ""),
+    "driver-error": ("xid", {}, {"xid": "79 500"}, ""),
     "another-process": ("other_processes", {}, {"process": ["compute @{folder}/pid 900", "compute 1 100"]}, ""),
     "killed": ("training", {}, {}, "os.kill(os.getpid(), signal.SIGKILL)"),
     "hanging": ("training", {}, {}, "time.sleep(600)"),

@@ -38,6 +38,7 @@ GPU = {
     "pcie": {"generation": 4, "generation_max": 4, "width": 16, "width_max": 16},
     "processes": [],
     "ecc_errors": 0,
+    "xid_errors": [],
 }
 RTX = {"name": "GPU:0", "model": "NVIDIA GeForce RTX 4090", "pci_address": "0000:01:00.0"}
 ON_GPU = {
@@ -117,6 +118,9 @@ def test_a_sound_machine_with_a_gpu_passes_everything():
             "other_processes", on_gpu(processes=[{"pid": 7, "name": "miner", "user": "eve"}]), ONE, id="other process"
         ),
         pytest.param("ecc", on_gpu(ecc_errors=2), ONE, id="memory errors"),
+        pytest.param("xid", on_gpu(xid_errors=[79]), ONE, id="an error of the driver"),
+        pytest.param("gpu_utilization", {**on_gpu(), "telemetry": None}, ONE, id="NVML gives no readings"),
+        pytest.param("gpu_utilization", on_gpu(marks={}), ONE, id="no reading while the GPU was kept busy"),
         pytest.param("training", {"rc": 0, "reason": "exited", "result": None}, NONE, id="no result"),
         pytest.param("training", {"rc": -9, "reason": "out_of_memory", "msg": "The job failed"}, NONE, id="memory"),
         pytest.param("training", {"rc": -15, "reason": "timeout", "msg": "The job failed"}, NONE, id="hang"),
@@ -130,13 +134,14 @@ def test_a_broken_machine_fails(check, job, expected):
 @pytest.mark.parametrize(
     ("check", "job"),
     [
-        ("gpu_utilization", on_gpu(marks={})),
+        ("gpu_utilization", {**on_gpu(), **ended(**{**ON_GPU, "alone": []})}),
         ("each_gpu", {**on_gpu(), **ended(**{**ON_GPU, "alone": []})}),
         ("throttling", on_gpu(throttled=None)),
         ("pcie", on_gpu(pcie=None)),
         ("other_processes", on_gpu(processes=None)),
         ("ecc", on_gpu(ecc_errors=None)),
-        ("gpu_utilization", {**on_gpu(), "telemetry": None}),
+        ("xid", on_gpu(xid_errors=None)),
+        ("throttling", {**on_gpu(), "telemetry": None}),
         ("learning", {**on_gpu(), **ended(history=[{"loss": 1.0}], **ON_GPU)}),
         ("accuracy", {"rc": 1, "reason": "exited", "msg": "The job failed"}),
     ],

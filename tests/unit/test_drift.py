@@ -51,11 +51,11 @@ GPU = {"gpus": [{"uuid": "GPU-1", "pci_address": "0000:01:00.0"}], "driver": {"l
 TABLE = {"NVIDIA GeForce RTX 4090": {"guide": {"desk-1": 10000.0}}}
 
 
-def proved_on(gpu: dict, *, version: str = "2.21.0") -> dict:
-    """A machine as planned, whose proof recorded what it proved, and that now has TensorFlow ``version``."""
-    stack = machine(tensorflow={"version": "2.21.0"})
+def proved_on(gpu: dict, **now: str) -> dict:
+    """A machine as planned, whose proof recorded what it proved, and where of TensorFlow ``now`` is what it is now."""
+    stack = machine(tensorflow={"version": "2.21.0", "digest": "5f1c9a02"})
     stack["components"]["cifar10"]["details"]["stack"] = drift.fingerprint(gpu, stack)
-    stack["components"]["tensorflow"]["version"] = version
+    stack["components"]["tensorflow"].update(now)
     return stack
 
 
@@ -69,8 +69,15 @@ def reasons_to_prove(stack: dict, gpu: dict) -> list[str]:
     [
         ({}, []),
         ({"driver": {"loaded": "580.65.06"}}, ["running_driver was 580.95.05 when it was proved, is 580.65.06"]),
-        ({"gpus": [{"uuid": "GPU-2"}]}, ["gpus was GPU-1 when it was proved, is GPU-2"]),
-        ({"gpus": []}, ["gpus was GPU-1 when it was proved, is none"]),
+        (
+            {"gpus": [{"uuid": "GPU-2", "pci_address": "0000:01:00.0"}]},
+            ["gpus was GPU-1 at 0000:01:00.0 when it was proved, is GPU-2 at 0000:01:00.0"],
+        ),
+        (
+            {"gpus": [{"uuid": "GPU-1", "pci_address": "0000:05:00.0"}]},
+            ["gpus was GPU-1 at 0000:01:00.0 when it was proved, is GPU-1 at 0000:05:00.0"],
+        ),
+        ({"gpus": []}, ["gpus was GPU-1 at 0000:01:00.0 when it was proved, is none"]),
     ],
 )
 def test_a_proof_holds_for_the_gpus_and_the_driver_it_was_made_with(change, reason):
@@ -79,7 +86,13 @@ def test_a_proof_holds_for_the_gpus_and_the_driver_it_was_made_with(change, reas
 
 def test_a_proof_is_repeated_when_a_role_alone_has_changed_what_was_proved():
     stack = proved_on(GPU, version="2.20.0")
-    assert reasons_to_prove(stack, GPU) == ["tensorflow was 2.21.0 when it was proved, is 2.20.0"]
+    assert reasons_to_prove(stack, GPU) == ["tensorflow was 2.21.0 (5f1c9a02) when it was proved, is 2.20.0 (5f1c9a02)"]
+
+
+def test_a_proof_does_not_hold_for_an_environment_that_was_built_anew_at_the_same_version():
+    """As after a run that built another one, with other packages, and was killed before its proof."""
+    stack = proved_on(GPU, digest="0b7d41e9")
+    assert reasons_to_prove(stack, GPU) == ["tensorflow was 2.21.0 (5f1c9a02) when it was proved, is 2.21.0 (0b7d41e9)"]
 
 
 def test_what_is_known_of_other_machines_repeats_no_proof():
@@ -129,6 +142,13 @@ def test_an_old_proof_is_repeated_only_where_an_age_is_set():
     assert drifted(stack, aged) == {}
     stack["components"]["cifar10"]["details"]["finished"] = "2026-11-19T12:00:00+00:00"
     assert drifted(stack, aged) == {"cifar10": ["proved on 2026-11-19, longer ago than cifar10_max_age (2 days)"]}
+
+
+def test_a_proof_dated_by_a_clock_that_was_wrong_does_not_hold_until_that_day():
+    aged = {"cifar10_max_age": 2}
+    stack = machine(cifar10={"inputs": drift.wanted_inputs("cifar10", {"cifar10_gpus": 0}, aged)})
+    stack["components"]["cifar10"]["details"]["finished"] = "2031-01-01T00:00:00+00:00"
+    assert drifted(stack, aged) == {"cifar10": ["proved on 2031-01-01, which is yet to come"]}
 
 
 def test_a_failed_proof_is_repeated():

@@ -128,6 +128,22 @@ def test_a_downgraded_link_is_told_with_what_it_could_be(run):
     assert pcie == {"generation": 1, "width": 4, "generation_max": 4, "width_max": 16}
 
 
+def test_an_error_of_the_driver_is_told_by_its_number_and_gpu(run):
+    both = run({"xid": ["31 0", "48 0"]}, {"pci": "0000:02:00.0"}).last(2)
+    assert [gpu["xid_errors"] for gpu in both.recorder.summary()["gpus"]] == [[31, 48], []]
+
+
+def test_an_error_at_the_very_end_is_not_missed(run):
+    late = run({"xid": "79 150"}).last(2)
+    assert late.recorder._gpus[0]._xids == []
+    time.sleep(0.2)
+    assert late.gpu["xid_errors"] == [79]
+
+
+def test_where_the_driver_tells_of_no_errors_it_is_not_said_that_there_were_none(run):
+    assert run({"nvmlDeviceRegisterEvents": "!3"}).last(2).gpu["xid_errors"] is None
+
+
 def test_the_jobs_own_process_is_no_other(run):
     own = os.getpid()
     gpu = run({"process": f"compute {own} 1000"}).last(2, pids=(own,)).gpu

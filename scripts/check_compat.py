@@ -5,6 +5,7 @@
 
 A hole is a value that a rule would need and that is neither there nor declared unverified. A contradiction is two
 values that cannot both be true, such as a Python that a release supports and that ended before the release was made.
+Where a key is missing altogether that is all that is said: the rest would only follow from it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,24 @@ import yaml
 FOLDER = Path(__file__).resolve().parents[1] / "plugins" / "plugin_utils" / "compat"
 DAY = re.compile(r"\d{4}-\d{2}(-\d{2})?")
 
+# Without these an entry says nothing; what may be missing has a meaning of its own then, and is not here.
+REQUIRED = {
+    "architectures": ("name", "capabilities", "modules"),
+    "conda": ("distribution", "version", "architectures", "glibc", "checksum"),
+    "cuda": ("version", "driver", "driver_min", "capability_min", "capability_max", "gcc"),
+    "cudnn": ("version", "wheels", "capability_min", "capability_max", "driver_min"),
+    "driver_branches": ("branch", "kind", "latest", "eol", "cuda", "modules", "architectures"),
+    "gpu_exceptions": ("device_ids", "first_branch"),
+    "nvidia_repository": ("branch", "modules"),
+    "operating_systems": ("name", "ids", "version", "supported", "eol", "glibc", "python"),
+    "python": ("version", "eol"),
+    "tensorflow_conda": ("version", "python", "glibc", "cuda", "cudnn", "code", "spec"),
+    "tensorflow_pip": (
+        *("version", "released", "python", "glibc", "cuda", "cudnn", "code"),
+        *("cuda_extra", "finds_libraries", "aarch64", "locked"),
+    ),
+}
+
 Data = dict[str, Any]
 
 
@@ -33,6 +52,9 @@ def read(folder: Path = FOLDER) -> Data:
 
 def problems(data: Data) -> list[str]:
     """Return what is wrong with the data, a line each."""
+    missing = list(entries_are_complete(data))
+    if missing:
+        return missing
     checks = (
         entries_are_sourced,
         dates_are_dates,
@@ -41,12 +63,13 @@ def problems(data: Data) -> list[str]:
         branches_name_architectures,
         sources_offer_known_branches,
         gpu_code_is_known,
-        releases_are_complete,
+        releases_agree_with_themselves,
         every_cuda_has_a_toolkit,
         toolkits_agree_with_branches,
         cudnn_agrees_with_the_cut,
         systems_are_complete,
         pythons_have_an_end,
+        pythons_outlive_their_releases,
     )
     return [problem for check in checks for problem in check(data)]
 
@@ -64,6 +87,14 @@ def entries(data: Data) -> Iterator[tuple[str, Data]]:
 
 def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def entries_are_complete(data: Data) -> Iterator[str]:
+    for topic, keys in REQUIRED.items():
+        for place, entry in enumerate(data[topic], start=1):
+            for key in keys:
+                if key not in entry:
+                    yield f"{topic}: entry {place} ({name_of(entry)}) has no {key}"
 
 
 def entries_are_sourced(data: Data) -> Iterator[str]:
@@ -117,6 +148,7 @@ def lists_are_in_order(data: Data) -> Iterator[str]:
 def branches_name_architectures(data: Data) -> Iterator[str]:
     ranks = {entry["name"]: rank for rank, entry in enumerate(data["architectures"])}
     branches = {entry["branch"]: entry for entry in data["driver_branches"]}
+    newest = max(branches, key=int)
     for branch in branches.values():
         if set(branch["architectures"]) - set(ranks):
             yield f"driver_branches: {branch['branch']} names an unknown architecture"
@@ -124,6 +156,8 @@ def branches_name_architectures(data: Data) -> Iterator[str]:
         rank, last = ranks[architecture["name"]], architecture.get("last_branch")
         for branch in branches.values():
             first_rank, last_rank = (ranks[name] for name in branch["architectures"])
+            if last is None and branch["branch"] == newest and rank < first_rank:
+                yield f"{newest} does not drive {architecture['name']}, and no branch is said to be its last"
             if last and int(branch["branch"]) > int(last) and first_rank <= rank <= last_rank:
                 yield f"{branch['branch']} drives {architecture['name']}, whose last branch is {last}"
         for key in ("first_branch", "last_branch"):
@@ -147,7 +181,7 @@ def sources_offer_known_branches(data: Data) -> Iterator[str]:
                 yield f"{where} offers {offer['version']} as {branch}"
     for system in data["operating_systems"]:
         for old, new in system.get("transitional", {}).items():
-            if old in system["archive"] or new not in system["archive"]:
+            if old in system.get("archive", {}) or new not in system.get("archive", {}):
                 yield f"operating_systems: {system['name']}: {old} cannot be transitional to {new}"
 
 
@@ -159,12 +193,9 @@ def gpu_code_is_known(data: Data) -> Iterator[str]:
                     yield f"{topic}: {release['version']} has code {code!r}"
 
 
-def releases_are_complete(data: Data) -> Iterator[str]:
+def releases_agree_with_themselves(data: Data) -> Iterator[str]:
     for release in data["tensorflow_pip"]:
         where = f"tensorflow_pip: {release['version']}"
-        for key in ("python", "glibc", "cuda", "cudnn", "code", "cuda_extra", "finds_libraries", "aarch64", "locked"):
-            if key not in release:
-                yield f"{where} has no {key}"
         if release["locked"] and release["finds_libraries"] is None:
             yield f"{where} is locked, and nobody has read whether it finds its libraries"
         if not set(release.get("cuda_extra_python") or ()) <= set(release["python"]):
@@ -227,6 +258,14 @@ def pythons_have_an_end(data: Data) -> Iterator[str]:
     used.update(python for release in locked for python in release["python"])
     for python in sorted(used - ends, key=numbers):
         yield f"python: {python} is in use, and its end of life is not in the data"
+
+
+def pythons_outlive_their_releases(data: Data) -> Iterator[str]:
+    ends = {entry["version"]: entry["eol"] for entry in data["python"]}
+    for release in data["tensorflow_pip"]:
+        for python in release["python"]:
+            if ends.get(python, "9999") < release["released"]:
+                yield f"tensorflow_pip: {release['version']} is for Python {python}, which ended on {ends[python]}"
 
 
 def main() -> int:

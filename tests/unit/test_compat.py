@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib.util
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,8 @@ def entry(data: dict[str, Any], topic: str, version: str) -> dict[str, Any]:
     ("topic", "name", "change", "complaint"),
     [
         ("tensorflow_pip", "2.20.0", {"source": []}, "has no source"),
+        ("tensorflow_pip", "2.21.0", {"python": ["3.9", "3.13"]}, "is for Python 3.9, which ended on 2025-10-31"),
+        ("architectures", "volta", {"last_branch": None}, "no branch is said to be its last"),
         ("tensorflow_pip", "2.20.0", {"source": ["HEARSAY"]}, "cites HEARSAY"),
         ("tensorflow_pip", "2.20.0", {"checked": None}, "has no date"),
         ("tensorflow_pip", "2.20.0", {"version": "2.9.0"}, "not newest first"),
@@ -53,6 +56,38 @@ def test_the_checker_finds(topic: str, name: str, change: dict[str, Any], compla
     data = copy.deepcopy(check_compat.read())
     entry(data, topic, name).update(change)
     assert any(complaint in problem for problem in check_compat.problems(data))
+
+
+def test_the_checker_finds_every_key_that_is_missing() -> None:
+    sound = check_compat.read()
+    for topic, keys in check_compat.REQUIRED.items():
+        first, *others = sound[topic]
+        for key in keys:
+            without = {name: value for name, value in first.items() if name != key}
+            found = check_compat.problems({**sound, topic: [without, *others]})
+            assert len(found) == 1
+            assert found[0].startswith(f"{topic}: entry 1 (")
+            assert found[0].endswith(f") has no {key}")
+
+
+def test_the_loader_needs_no_key_that_the_checker_does_not() -> None:
+    records = {
+        "architectures": compatibility.Architecture,
+        "conda": compatibility.Conda,
+        "cuda": compatibility.Toolkit,
+        "cudnn": compatibility.Cudnn,
+        "driver_branches": compatibility.Branch,
+        "operating_systems": compatibility.System,
+        "tensorflow_pip": compatibility.Release,
+    }
+    derived = {"origin", "rank", "first", "last"}
+    for topic, record in records.items():
+        needed = {
+            field.name
+            for field in dataclasses.fields(record)
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        }
+        assert needed - derived <= set(check_compat.REQUIRED[topic])
 
 
 def test_the_data_is_parsed_once_a_process() -> None:

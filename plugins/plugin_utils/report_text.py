@@ -31,8 +31,9 @@ def report_table(records: Sequence[Record]) -> str:
 
 def _one(page: Record) -> list[str]:
     machine = page["machines"][0]
+    known = ", ".join(filter(None, (machine["system"], machine["gpus"])))
     lines = [
-        *_row("machine", f"{machine['host']}: {', '.join(filter(None, (machine['system'], machine['gpus'])))}"),
+        *_row("machine", f"{machine['host']}: {known}" if known else machine["host"]),
         *_row("result", page["verdict"]["text"]),
         *_row("stack", machine["stack"] or "none"),
         *_row("changed", ", ".join(machine["changed"]) or "nothing"),

@@ -167,6 +167,10 @@ def test_a_record_with_nothing_in_it_is_shown_all_the_same(record: dict[str, Any
     assert "was not checked" in report_table([record])
 
 
+def test_a_machine_of_which_nothing_is_known_is_its_name() -> None:
+    assert report_table([{"host": "desk-01"}]).splitlines()[0] == "machine       desk-01"
+
+
 def test_one_machine_is_told_in_a_small_table() -> None:
     assert report_table([sample("cpu")]).splitlines() == [
         "machine       desk-01: Debian GNU/Linux 12 (bookworm), x86_64, 2 cores, 24 GiB, no NVIDIA GPU",

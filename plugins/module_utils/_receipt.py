@@ -16,10 +16,12 @@ import os
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix
 from ansible_collections.gpulab.workstation.plugins.module_utils._installed import held_packages, package_versions
 
 RECEIPTS_DIR = "/var/lib/gpulab/receipts"
 SCHEMA = 1
+EVIDENCE = ("file", "link", "environment", "package", "hold")
 
 _URL_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -122,7 +124,7 @@ def read(component: str, *, root: str = "/", previous: bool = False) -> Optional
 def broken(receipt: Mapping[str, Any], *, root: str = "/") -> List[Dict[str, Optional[str]]]:
     """Return the evidence of ``receipt`` that the machine no longer bears out, as ``{kind, name, expected, found}``."""
     recorded = receipt["evidence"]
-    names: Dict[str, List[str]] = {"file": [], "link": [], "environment": [], "package": [], "hold": []}
+    names: Dict[str, List[str]] = {kind: [] for kind in EVIDENCE}
     for item in recorded:
         names[item["kind"]].append(item["name"])
     today = observe(
@@ -149,6 +151,20 @@ def broken(receipt: Mapping[str, Any], *, root: str = "/") -> List[Dict[str, Opt
 def digest(receipt: Mapping[str, Any]) -> str:
     """Return eight digits that tell what the role left from what it left at another time, at the same version too."""
     return hashlib.sha256(json.dumps(receipt["evidence"], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def materials(receipt: Mapping[str, Any], *, root: str = "/") -> List[Dict[str, str]]:
+    """Return what a component is made of today as ``{kind, name, version}``, in their order.
+
+    The kinds are package (of the system), distribution (of Python) and conda.
+    """
+    named = {kind: [item["name"] for item in receipt["evidence"] if item["kind"] == kind] for kind in EVIDENCE}
+    found = {("package", *item) for item in package_versions(root=root, names=named["package"]).items()}
+    for prefix in named["environment"]:
+        contents = _conda_prefix.read(under(root, prefix))
+        found |= {("distribution", *item) for item in contents.distributions.items()}
+        found |= {("conda", package.name, package.version) for package in contents.packages}
+    return [{"kind": kind, "name": name, "version": version} for kind, name, version in sorted(found)]
 
 
 def components(*, root: str = "/") -> List[str]:

@@ -140,6 +140,10 @@ components:
       inputs: {tensorflow_version: 2.21.0}
       details: {}
       digest: 5f1c9a02
+      materials:
+        - kind: distribution
+          name: keras
+          version: 3.15.1
       intact: false
       broken:
         - kind: environment
@@ -165,6 +169,7 @@ def _component(name: str, root: str) -> Optional[Dict[str, Any]]:
         "inputs": receipt["inputs"],
         "details": receipt["details"],
         "digest": _receipt.digest(receipt),
+        "materials": _receipt.materials(receipt, root=root),
         "intact": not broken,
         "broken": broken,
     }

@@ -29,6 +29,7 @@ def run_record(variables: Mapping[str, Any], *, check_mode: bool = False) -> dic
         "host": variables["inventory_hostname"],
         "gpu": gpu,
         "system": (stack or {}).get("system"),
+        "materials": _materials((stack or {}).get("components") or {}),
         "plan": variables.get("gpulab_plan"),
         "drift": variables.get("gpulab_drift") or [],
         "converged": converged,
@@ -39,6 +40,15 @@ def run_record(variables: Mapping[str, Any], *, check_mode: bool = False) -> dic
         "unreachable": bool(lost) or any(_silent(variables.get(name)) for name in ("gpulab_gpu", "gpulab_stack")),
         "timings": durations(times),
     }
+
+
+def _materials(components: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the components are made of, and the files they were fetched as, where the checksum says which."""
+    found = [item for component in components.values() for item in component.get("materials") or []]
+    downloads = [
+        item for component in components.values() for item in (component.get("details") or {}).get("downloads") or []
+    ]
+    return found + [{"kind": "download", **item} for item in downloads]
 
 
 def _answer(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

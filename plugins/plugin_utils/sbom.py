@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -21,8 +21,8 @@ Component = dict[str, Any]
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "gpulab.workstation")
 
 
-def document(subject: str, components: Iterable[Component], *, kind: str = "device") -> dict[str, Any]:
-    """Return the bill of ``subject``, a ``device`` or a ``file``, with each of ``components`` once, in their order.
+def document(subject: str, components: Iterable[Component], *, kind: str) -> dict[str, Any]:
+    """Return the bill of ``subject``, of a ``kind`` that CycloneDX knows, with each of ``components`` once, in order.
 
     It bears no time, and its serial number comes from what it says: who compares two bills compares contents.
     """
@@ -38,6 +38,33 @@ def document(subject: str, components: Iterable[Component], *, kind: str = "devi
     return {**bill, "serialNumber": f"urn:uuid:{serial}"}
 
 
+def run(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the bill of a run's machines, each with what it has of this collection's components."""
+    return document(
+        "gpulab.workstation", [_machine(record) for record in records if record.get("system")], kind="application"
+    )
+
+
+def _machine(record: Mapping[str, Any]) -> Component:
+    host, system = record["host"], record["system"]
+    makers = {
+        "package": lambda item: package(system["id"], item["name"], item["version"]),
+        "distribution": lambda item: distribution(item["name"], item["version"]),
+        "conda": lambda item: conda(item["name"], item["version"]),
+        "download": lambda item: download(item["name"], version=item["version"], sha256=item["sha256"]),
+    }
+    parts = [makers[item["kind"]](item) for item in record.get("materials") or []]
+    parts.append({"type": "operating-system", "bom-ref": "os", "name": system["id"], "version": system["version"]})
+    # A reference is one of a kind in its document, and machines have the same parts.
+    mine = {part["bom-ref"]: {**part, "bom-ref": f"{host}/{part['bom-ref']}"} for part in parts}
+    return {
+        "type": "device",
+        "bom-ref": host,
+        "name": host,
+        "components": [mine[reference] for reference in sorted(mine)],
+    }
+
+
 def distribution(name: str, version: str, *, sha256: str = "") -> Component:
     """A Python distribution."""
     normal = re.sub(r"[-_.]+", "-", name).lower()
@@ -50,6 +77,11 @@ def package(system: str, name: str, version: str, *, architecture: str = "", sha
     where = f"?arch={architecture}" if architecture else ""
     purl = f"pkg:{kind}/{system}/{_quoted(name)}@{_quoted(version)}{where}"
     return _component("library", name, version, purl, sha256)
+
+
+def conda(name: str, version: str) -> Component:
+    """A package of conda."""
+    return _component("library", name, version, f"pkg:conda/{_quoted(name)}@{_quoted(version)}", "")
 
 
 def download(name: str, *, version: str = "", sha256: str = "") -> Component:

@@ -77,7 +77,7 @@ def write_report(folder: pathlib.Path, records: list[dict[str, Any]]) -> pathlib
     assert run.returncode == 0, run.stdout + run.stderr
     assert "changed=0" in run.stdout
     (made,) = (folder / "reports").iterdir()
-    assert sorted(path.name for path in made.iterdir()) == ["index.html", "run.json"]
+    assert sorted(path.name for path in made.iterdir()) == ["index.html", "run.json", "sbom.cdx.json"]
     return made / "index.html"
 
 

@@ -150,3 +150,16 @@ def test_nothing_is_left_of_a_component_that_is_taken_off(write, tmp_path):
         write(version=version, files=[str(installed)])
     assert write(state="absent")["changed"]
     assert [path for path in (tmp_path / "receipts").rglob("*") if path.is_file()] == []
+
+
+def test_a_receipt_leads_to_what_its_component_is_made_of_today(machine):
+    evidence = _receipt.observe(root=str(machine), environments=["/env-1"], packages=["libcuda1"])
+    receipt = {"evidence": evidence}
+    assert _receipt.materials(receipt, root=str(machine)) == [
+        {"kind": "distribution", "name": "keras", "version": "3.12.4"},
+        {"kind": "package", "name": "libcuda1", "version": "580.95.05"},
+    ]
+    (machine / "env-1/lib/python3.11/site-packages/keras-3.12.4.dist-info").rename(
+        machine / "env-1/lib/python3.11/site-packages/keras-3.15.1.dist-info"
+    )
+    assert _receipt.materials(receipt, root=str(machine))[0]["version"] == "3.15.1"

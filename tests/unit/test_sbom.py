@@ -17,7 +17,7 @@ COMPONENTS = [
 
 
 def test_what_the_schema_requires_is_there() -> None:
-    bill = sbom.document("desk-1", COMPONENTS)
+    bill = sbom.document("desk-1", COMPONENTS, kind="device")
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", bill["serialNumber"])
     assert isinstance(bill["version"], int)
@@ -42,7 +42,33 @@ def test_components_are_found_by_their_package_urls() -> None:
 
 def test_the_same_contents_make_the_same_bill() -> None:
     shuffled = random.Random(1).sample([*COMPONENTS, *COMPONENTS], 8)
-    assert json.dumps(sbom.document("desk-1", shuffled)) == json.dumps(sbom.document("desk-1", COMPONENTS))
-    assert (
-        sbom.document("desk-1", COMPONENTS[1:])["serialNumber"] != sbom.document("desk-1", COMPONENTS)["serialNumber"]
+    assert json.dumps(sbom.document("desk-1", shuffled, kind="device")) == json.dumps(
+        sbom.document("desk-1", COMPONENTS, kind="device")
     )
+    assert (
+        sbom.document("desk-1", COMPONENTS[1:], kind="device")["serialNumber"]
+        != sbom.document("desk-1", COMPONENTS, kind="device")["serialNumber"]
+    )
+
+
+RECORD = {
+    "host": "desk-1",
+    "system": {"id": "debian", "version": "12"},
+    "materials": [
+        {"kind": "package", "name": "make", "version": "4.3-4.1"},
+        {"kind": "distribution", "name": "keras", "version": "3.15.1"},
+        {"kind": "conda", "name": "python", "version": "3.12.4"},
+        {"kind": "download", "name": "Miniforge3.sh", "version": "26.3.2-3", "sha256": "b" * 64},
+    ],
+}
+
+
+def test_a_run_lists_each_machine_with_its_parts() -> None:
+    records = [RECORD, {**RECORD, "host": "desk-2"}, {"host": "desk-3", "system": None}]
+    bill = sbom.run(records)
+    assert [machine["name"] for machine in bill["components"]] == ["desk-1", "desk-2"], "desk-3 did not answer"
+    parts = [part for machine in bill["components"] for part in machine["components"]]
+    assert {part["name"] for part in parts} == {"make", "keras", "python", "Miniforge3.sh", "debian"}
+    assert len({part["bom-ref"] for part in parts}) == len(parts) == 10
+    assert all(part["type"] in ("library", "file", "operating-system") and part["name"] for part in parts)
+    assert bill == sbom.run(records[::-1]), "the order of the machines says nothing"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import nvml_stand_in
 
 CHECKOUT = Path(__file__).parents[2]
 LOCKS = CHECKOUT / "roles" / "tensorflow" / "files" / "locks"
@@ -34,13 +35,17 @@ with_mounts = pytest.mark.skipif(
 )
 
 
-def try_in_another_tmp(tmp_path: Path, *, then: str) -> str:
-    """Let the role try an environment at /tmp/env, and return what ``then`` prints.
+def try_in_another_tmp(
+    tmp_path: Path, *, then: str = "true", nvml: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Let the role try an environment at /tmp/env, and then run ``then``. ``nvml`` answers for the GPUs.
 
     Whoever uses the machine may put a usercustomize.py into a /tmp that is someone's home.
     """
     task = {"ansible.builtin.include_role": {"name": "gpulab.workstation.tensorflow", "tasks_from": "try"}}
-    play = [{"hosts": "workstations", "gather_facts": False, "tasks": [task]}]
+    gpu_info = {"nvml_library": f"/run/gpulab-test/{nvml.name}"} if nvml else {}
+    defaults = {"gpulab.workstation.gpu_info": gpu_info}
+    play = [{"hosts": "workstations", "gather_facts": False, "module_defaults": defaults, "tasks": [task]}]
     inputs = {
         "__tensorflow_directory": "/tmp/env",
         "tensorflow_prefix": "/tmp/env",
@@ -69,7 +74,7 @@ def try_in_another_tmp(tmp_path: Path, *, then: str) -> str:
         "ansible-playbook /run/gpulab-test/play.yml -i inventories/quickstart -e @/run/gpulab-test/inputs.json >&2",
         then,
     ]
-    run = subprocess.run(
+    return subprocess.run(
         ["unshare", "--mount", "bash", "-ec", "\n".join(script)],
         cwd=tmp_path,
         capture_output=True,
@@ -77,21 +82,31 @@ def try_in_another_tmp(tmp_path: Path, *, then: str) -> str:
         timeout=120,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
 
 
 @with_mounts
 def test_nothing_of_a_place_that_all_users_may_write_is_executed(tmp_path: Path) -> None:
-    left = try_in_another_tmp(tmp_path, then="ls -A /tmp")
+    tried = try_in_another_tmp(tmp_path, then="ls -A /tmp")
     ours = {path.parts[2] for path in SEEN_IN_BOTH.values() if path.is_relative_to("/tmp")}
-    assert set(left.split()) == {"env", ".local"} | ours
+    assert set(tried.stdout.split()) == {"env", ".local"} | ours, tried.stdout + tried.stderr
 
 
 @with_mounts
 def test_the_libraries_are_where_the_release_looks_for_them(tmp_path: Path) -> None:
     runtime = "/tmp/env/lib/python3*/site-packages/nvidia/cuda_runtime/lib"
-    assert try_in_another_tmp(tmp_path, then=f"cat {runtime}/libcusolver.so.11") == "the solver"
+    tried = try_in_another_tmp(tmp_path, then=f"cat {runtime}/libcusolver.so.11")
+    assert tried.stdout == "the solver", tried.stdout + tried.stderr
+
+
+@with_mounts
+@pytest.mark.skipif(nvml_stand_in.compiler() is None, reason="NOT CHECKED: no C compiler for the stand-in NVML")
+def test_an_environment_that_does_not_see_a_gpu_which_the_driver_serves_is_refused(tmp_path: Path) -> None:
+    library = nvml_stand_in.build(tmp_path)
+    nvml_stand_in.configure(library, machine=nvml_stand_in.MACHINE, gpus=[nvml_stand_in.RTX_4090])
+    tried = try_in_another_tmp(tmp_path, nvml=library)
+    said = " ".join((tried.stdout + tried.stderr).split())
+    assert tried.returncode != 0, said
+    assert "TensorFlow in /tmp/env sees no GPU, and the driver serves 0000:01:00.0" in said, said
 
 
 def look_ahead(tmp_path: Path, **inputs: object) -> str:

@@ -107,6 +107,18 @@ def evil(path: Path) -> None:
     path.write_bytes(pickle.dumps(Malice()))
 
 
+def copy(path: Path, to: Path) -> None:
+    to.write_bytes(path.read_bytes())
+
+
+def of_one_class(path: Path) -> None:
+    """A network that learned nothing but to name this class would be right with nearly all of them."""
+    images = b"\0" * 200 * 3072
+    code = "import numpy, pickle, sys; pickle.dump({b'data': numpy.frombuffer(sys.stdin.buffer.read(), 'uint8')"
+    code += ".reshape(200, 3072), b'labels': [7] * 190 + [1] * 10}, open(sys.argv[1], 'wb'), protocol=2)"
+    subprocess.run([PYTHON, "-c", code, str(path)], input=images, check=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -114,6 +126,11 @@ def evil(path: Path) -> None:
         (lambda folder: cut(folder / "test_batch"), "test_batch: not a CIFAR-10 batch"),
         (lambda folder: evil(folder / "data_batch_1"), "posix.system, which no image batch needs"),
         (lambda folder: (folder / "test_batch").write_bytes(pickle.dumps({b"data": 1})), "not a CIFAR-10 batch"),
+        (
+            lambda folder: copy(folder / "data_batch_2", folder / "test_batch"),
+            "holds the images of data_batch_2",
+        ),
+        (lambda folder: of_one_class(folder / "test_batch"), "190 of the 200 images of test_batch are of one class"),
     ],
 )
 def test_damaged_images_are_refused_by_name(tmp_path, layout, change, message):

@@ -31,6 +31,10 @@ TEST_FILE = "test_batch"
 LARGEST_BATCH = 256 * 2**20
 
 
+# Of the test images that one class may have: a network that always names it must stay far below every floor.
+LARGEST_SHARE = 0.3
+
+
 class DatasetError(Exception):
     """The images cannot be used; the message says which file and why."""
 
@@ -69,6 +73,7 @@ def read(path: Path, *, sha256: str | None = None) -> Dataset:
     if sha256 and digest != sha256:
         raise DatasetError(f"{path}: its sha256 is {digest}, {sha256} was expected")
     batches = {name: _parse_batch(files[name], f"{path}: {name}") for name in (*TRAIN_FILES, TEST_FILE)}
+    _require_a_test(path, batches)
     canonical = digest == CANONICAL_SHA256
     return Dataset(
         name="CIFAR-10, the published archive" if canonical else f"CIFAR-10 layout in {path.name}",
@@ -79,6 +84,17 @@ def read(path: Path, *, sha256: str | None = None) -> Dataset:
         test_images=batches[TEST_FILE][0],
         test_labels=batches[TEST_FILE][1],
     )
+
+
+def _require_a_test(path: Path, batches: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Refuse images whose accuracy would say nothing: tested on what was trained on, or nearly all of one class."""
+    images, labels = batches[TEST_FILE]
+    for name in TRAIN_FILES:
+        if np.array_equal(images, batches[name][0]):
+            raise DatasetError(f"{path}: {TEST_FILE} holds the images of {name}")
+    most = int(np.bincount(labels).max())
+    if most > LARGEST_SHARE * len(labels):
+        raise DatasetError(f"{path}: {most} of the {len(labels)} images of {TEST_FILE} are of one class")
 
 
 def _read_folder(path: Path) -> tuple[dict[str, bytes], str]:

@@ -16,7 +16,11 @@ from datetime import date
 from typing import Any
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import compatibility as data
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.lock import agree
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver import resolve
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import Refused, is_set
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_plan import describe, refused_plan
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_search import by_preference
 
 Plan = dict[str, Any]
 
@@ -29,8 +33,16 @@ class Kind:
     hosts: tuple[str, ...]
 
     def resolve(self, pins: Mapping[str, str], *, today: date) -> Plan:
-        inputs = {**self.facts["inputs"], **pins}
-        return resolve(gpu=self.facts["gpu"], system=self.facts["system"], inputs=inputs, today=today)
+        """Return the plan with the group's pins, or a refusal where the machine's own inventory says otherwise."""
+        gpu, system, own = self.facts["gpu"], self.facts["system"], self.facts["inputs"]
+        for name, pin in pins.items():
+            if is_set(own.get(name)) and not agree(str(own[name]), pin):
+                refused = Refused(
+                    f"Its inventory asks for {name}: {own[name]}, and the group would have {pin}.",
+                    conflict=(f"{name}: {own[name]}", f"the group's {pin}"),
+                )
+                return refused_plan(refused, summary=describe(gpu=gpu, system=system, compat=data.load()), nearest=[])
+        return resolve(gpu=gpu, system=system, inputs={**own, **pins}, today=today)
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,13 @@ def attempts(kinds: list[Kind], own: Attempt, *, today: date) -> Iterator[Attemp
         pins = {"tensorflow_version": release.version, "tensorflow_source": release.origin}
         attempt = Attempt(tuple((kind, kind.resolve(pins, today=today)) for kind in kinds))
         yield attempt
-        for branch in attempt.branches if len(attempt.branches) > 1 else ():
+        if len(attempt.branches) < 2:
+            continue
+        branches = dict(attempt.branches.most_common())
+        if not any(plan["refusal"] for _kind, plan in attempt.plans):
+            # A branch that nobody has may still be the one that all can have.
+            branches.update((known.branch, 0) for known in by_preference((), compat=compat, today=today))
+        for branch in branches:
             alike = {**pins, "nvidia_driver_branch": branch}
             yield Attempt(tuple((kind, kind.resolve(alike, today=today)) for kind in kinds))
 

@@ -58,7 +58,7 @@ def pins_of_lock(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     pins = entry["inputs"]
     for name in (*PINS, *STATES):
         asked = inputs.get(name)
-        if is_set(asked) and name in pins and not _agree(str(asked), str(pins[name])):
+        if is_set(asked) and name in pins and not agree(str(asked), str(pins[name])):
             raise Refused(
                 f"The inventory sets {name} to {asked} and the lock to {pins[name]}: drop the pin or renew the lock.",
                 conflict=(f"{name}: {asked}", f"the lock's {pins[name]}"),
@@ -66,6 +66,6 @@ def pins_of_lock(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**inputs, **pins}
 
 
-def _agree(asked: str, locked: str) -> bool:
+def agree(asked: str, locked: str) -> bool:
     """A pin may be shorter than what came of it: 2.20 and 2.20.0."""
     return locked == asked or locked.startswith(f"{asked}.")

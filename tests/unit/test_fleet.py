@@ -43,7 +43,7 @@ def test_a_maxwell_and_a_blackwell_have_nothing_in_common_and_the_few_are_named(
     assert fleet["plans"]["new1"]["stack"]["tensorflow"]["version"] == "2.19.1"
 
 
-def test_a_pin_of_one_machine_can_stand_in_the_way() -> None:
+def test_a_system_that_is_not_supported_stands_in_the_way() -> None:
     fleet = resolve_fleet(
         {"a": machine("RTX 4090"), "b": machine("RTX 4090"), "c": machine("RTX 4090", system="centos 7")}, today=TODAY
     )
@@ -52,11 +52,30 @@ def test_a_pin_of_one_machine_can_stand_in_the_way() -> None:
     assert fleet["plans"]["c"]["refusal"] is not None
 
 
+def test_a_pin_of_one_machine_is_kept_and_stands_in_the_way_where_others_cannot_have_it() -> None:
+    pinned = machine("RTX 4090", tensorflow_version="2.20.0")
+    fleet = resolve_fleet({"a": machine("RTX 5090"), "b": machine("RTX 5090"), "c": pinned}, today=TODAY)
+    assert fleet["common"] is None
+    assert fleet["in_the_way"][0]["hosts"] == ["c"]
+    assert "2.20.0" in fleet["in_the_way"][0]["reason"]
+
+
 def test_working_drivers_of_several_branches_are_brought_to_one() -> None:
     fleet = resolve_fleet(
         {"a": machine("RTX 4090", driver="550.163.01"), "b": machine("RTX 4090", driver="580.95.05")}, today=TODAY
     )
     assert fleet["common"] == {"tensorflow": {"version": "2.20.0", "source": "pip"}, "driver_branch": "580"}
+
+
+def test_drivers_that_nobody_else_can_have_are_brought_to_one_that_all_can() -> None:
+    rooms = {"a": machine("RTX 4090", driver="550.163.01"), "b": machine("RTX 4090", driver="610.57.04")}
+    fleet = resolve_fleet(rooms, today=TODAY)
+    assert fleet["common"] == {"tensorflow": {"version": "2.20.0", "source": "pip"}, "driver_branch": "580"}
+
+
+def test_who_could_have_the_branch_of_the_others_is_not_in_the_way_beside_one_who_is() -> None:
+    rooms = {"a": machine("RTX 4090"), "b": machine("RTX 4090", driver="550.163.01"), "c": machine(system="centos 7")}
+    assert [entry["hosts"] for entry in resolve_fleet(rooms, today=TODAY)["in_the_way"]] == [["c"]]
 
 
 def test_no_machines_have_no_stack() -> None:

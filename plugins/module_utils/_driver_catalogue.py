@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Mapping, Sequence
+from typing import Any, Iterable, List, Mapping, Optional, Sequence
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, Request
 
@@ -133,7 +133,13 @@ def _has_streams(system: Mapping[str, Any]) -> bool:
 
 
 def _request(
-    wish: Wish, *, choices: Sequence[Sequence[str]], anchor: str, absent: Sequence[str], stream: str = ""
+    wish: Wish,
+    *,
+    choices: Sequence[Sequence[str]],
+    anchor: str,
+    absent: Sequence[str],
+    stream: str = "",
+    exact: Optional[Mapping[str, str]] = None,
 ) -> Request:
     return Request(
         name=SET_NAME,
@@ -145,6 +151,7 @@ def _request(
         absent=absent,
         stream=stream,
         reselect=wish.reselect,
+        exact=exact or {},
     )
 
 
@@ -242,7 +249,7 @@ def _nvidia_redhat(system: Mapping[str, Any], wish: Wish) -> Request:
     flavours = {"open": "kmod-nvidia-open-dkms", "proprietary": "kmod-nvidia-latest-dkms"}
     anchor = flavours.pop(wish.modules)
     names = [anchor, "nvidia-driver-cuda", "nvidia-persistenced", "nvidia-modprobe"]
-    names += ["kernel-devel-matched", "kernel-headers", "python3-dnf-plugin-versionlock"]
+    names += ["kernel-devel-matched", "kernel-headers"]
     stream = f"{STREAM_MODULE}:{wish.branch}-{'open' if wish.modules == 'open' else 'dkms'}"
     return _request(
         wish,
@@ -250,6 +257,8 @@ def _nvidia_redhat(system: Mapping[str, Any], wish: Wish) -> Request:
         anchor=anchor,
         absent=list(flavours.values()),
         stream=stream if _has_streams(system) else "",
+        # The newest headers would bring the newest kernel along, and the one that runs would have no module.
+        exact={"kernel-devel-matched": re.sub(r"\.(x86_64|aarch64)$", "", wish.kernel)},
     )
 
 

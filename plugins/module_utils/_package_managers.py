@@ -13,6 +13,7 @@ import configparser
 import glob
 import os
 import re
+from collections import Counter
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
@@ -54,6 +55,9 @@ def quiet_runner(module: Any) -> Run:
 class Apt:
     """Debian and Ubuntu."""
 
+    # What has to be installed for a hold to be kept: apt keeps it itself.
+    HOLDS_WITH: Tuple[str, ...] = ()
+
     _INSTALL = (
         "apt-get", "-y", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages",
         "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}",
@@ -80,9 +84,6 @@ class Apt:
     def _status(self) -> Tuple[Dict[str, str], Set[str], List[str]]:
         form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
         return parse_dpkg_status(_checked(self._run, ["dpkg-query", "-W", "-f", form]))
-
-    def enable(self, stream: str) -> None:
-        """Nothing to do: apt has no streams."""
 
     def indexed(self) -> bool:
         """Return whether any source's index is here: a new machine has none."""
@@ -150,24 +151,35 @@ class Apt:
 class Dnf:
     """RHEL and its family."""
 
-    # Locks stand against our own upgrades too; they are written anew after each one.
-    _DNF = ("dnf", "-y", "--disableplugin=versionlock", "--setopt=install_weak_deps=False")
+    # Without it, a lock is a line in a file that nobody reads.
+    HOLDS_WITH: Tuple[str, ...] = ("python3-dnf-plugin-versionlock",)
+
+    # Locks stand against our own upgrades too; they are written anew after each one. What the set needed may be of use
+    # to others, and stays.
+    _DNF = (
+        "dnf", "-y", "--disableplugin=versionlock",
+        "--setopt=install_weak_deps=False", "--setopt=clean_requirements_on_remove=False",
+    )  # fmt: skip
 
     def __init__(self, *, run: Run, root: str = "/") -> None:
         self._run = run
         self._locks = os.path.join(root, "etc/dnf/plugins/versionlock.list")
         self._streams = os.path.join(root, "etc/dnf/modules.d")
+        self._doubled: List[str] = []
 
     def installed(self) -> Dict[str, str]:
         """Return the version of each installed package, with its epoch."""
-        return self._rpm("-qa")
+        return dict(self._rpm("-qa"))
 
     def find(self, request: Request) -> Found:
         """Read what is installed, and what the sources offer for the packages that matter to ``request``."""
-        installed = self.installed()
+        listing = self._rpm("-qa")
+        installed = dict(listing)
+        self._doubled = _twice(name for name, _version in listing if _concerns(name, request))
         names = _relevant(request, installed)
         form = r"%{name}\t%{epoch}:%{version}-%{release}"
-        query = ["repoquery", "--quiet", "--available", "--showduplicates", "--qf", form]
+        # Of every stream: which one to take is decided by what is found.
+        query = ["repoquery", "--quiet", "--available", "--showduplicates", "--disable-modular-filtering", "--qf", form]
         offered = _checked(self._run, [*self._DNF, *query, *names]) if names else ""
         available: Dict[str, Set[str]] = {}
         for line in offered.splitlines():
@@ -178,46 +190,77 @@ class Dnf:
             installed=installed,
             available={name: newest_first(versions) for name, versions in available.items()},
             held=parse_versionlock(self._read_locks(), installed),
-            stream=self._stream(request.stream.partition(":")[0]) if request.stream else "",
+            interrupted=self._doubled,
+            stream=self._stream(request),
         )
 
     def indexed(self) -> bool:
         """Return True: dnf fetches what it lacks."""
         return True
 
-    def enable(self, stream: str) -> None:
+    def refresh(self) -> None:
+        """Fetch the sources' indexes."""
+        _checked(self._run, [*self._DNF, "makecache", "--refresh"])
+
+    def repair(self) -> None:
+        """Take away, old and new, the packages of which an interrupted transaction left both.
+
+        The change that follows installs them whole. To erase one of the two would not do: the files are those of the
+        new one, whose scripts may not have run. dnf's own ``remove --duplicates`` installs the new one over itself, by
+        which the kernel module that it has just built is removed.
+        """
+        _checked(self._run, ["rpm", "--erase", "--nodeps", "--allmatches", *self._doubled])
+
+    def apply(self, *, request: Request, plan: Plan) -> None:
+        """Carry out ``plan``, and refuse it if dnf would remove anything that is not of the set."""
+        # Erasing is for what the new packages conflict with: the other flavour of the same driver. To exclude that by
+        # name would keep it, for dnf erases nothing that is excluded.
+        packages = [f"{name}-{version}" for name, version in sorted(plan.install.items())]
+        install = ["--allowerasing", "install", *packages]
+        words = install if plan.install else ["remove", *plan.remove]
+        if plan.install or plan.remove:
+            self._preview(words, request=request, plan=plan)
+        stream = self._stream(request)
+        if request.stream != stream:
+            self._enable(request.stream)
+        try:
+            if plan.install:
+                _checked(self._run, [*self._DNF, *install])
+            left = sorted(set(plan.remove) & set(self.installed()))
+            if left:
+                _checked(self._run, [*self._DNF, "remove", *left])
+        except PackageError:
+            if request.stream != stream:
+                self._enable(stream)
+            raise
+        if plan.remove:
+            self.release(plan.remove)
+
+    def _preview(self, words: Sequence[str], *, request: Request, plan: Plan) -> None:
+        """Ask dnf what it would do, of all streams: the one that is wanted is enabled when all is well."""
+        argv = [word for word in self._DNF if word != "-y"]
+        status, out, err = self._run([*argv, "--assumeno", "--setopt=*.module_hotfixes=1", *words])
+        # Told no, it ends with 1 as well.
+        if status != 0 and "Operation aborted" not in out + err:
+            raise PackageError(f"`dnf {_verb(words)}` would fail. {explain(out + err)}")
+        strangers = [n for n in parse_removals(out) if n not in plan.remove and not _concerns(n, request)]
+        if strangers:
+            raise PackageError(
+                f"dnf would also remove {', '.join(strangers)}, which is not part of {request.name}."
+                " Remove what depends on the old packages first, or choose a version that fits."
+            )
+
+    def _enable(self, stream: str) -> None:
         """Take a dnf module from ``stream``; from none when it ends in ":"."""
         module, _colon, wanted = stream.partition(":")
         _checked(self._run, [*self._DNF, "module", "reset", module])
         if wanted:
             _checked(self._run, [*self._DNF, "module", "enable", stream])
 
-    def refresh(self) -> None:
-        """Fetch the sources' indexes."""
-        _checked(self._run, [*self._DNF, "makecache", "--refresh"])
-
-    def repair(self) -> None:
-        """Nothing to do: rpm runs a transaction to its end or not at all, and says which packages are doubled."""
-        self._run([*self._DNF, "remove", "--duplicates"])
-
-    def apply(self, *, request: Request, plan: Plan) -> None:
-        """Carry out ``plan`` as one transaction."""
-        names = [f"{name}-{version}" for name, version in sorted(plan.install.items())]
-        if not plan.install:
-            if plan.remove:
-                _checked(self._run, [*self._DNF, "--noautoremove", "remove", *plan.remove])
-            return
-        # Erasing is limited to what the new packages conflict with: the other flavour of the same driver.
-        excluded = [f"--exclude={name}" for name in plan.remove]
-        _checked(self._run, [*self._DNF, "--allowerasing", *excluded, "install", *names])
-        left = [name for name in plan.remove if name in self.find(request).installed]
-        if left:
-            _checked(self._run, [*self._DNF, "--noautoremove", "remove", *left])
-
     def hold(self, names: Iterable[str]) -> None:
         """Keep upgrades away from these packages, at the version they have."""
         wanted = set(names)
-        lines = [f"{name}-{version}.*" for name, version in sorted(self._rpm("-q", *sorted(wanted)).items())]
+        lines = [f"{name}-{version}.*" for name, version in sorted(self._rpm("-q", *sorted(wanted)))]
         self._write_locks([*self._without(wanted), *lines])
 
     def release(self, names: Iterable[str]) -> None:
@@ -228,12 +271,16 @@ class Dnf:
         """Return no files: a lock is a line in a list that others write to as well."""
         return {}
 
-    def _rpm(self, *query: str) -> Dict[str, str]:
+    def _rpm(self, *query: str) -> List[Tuple[str, str]]:
+        """Return name and version of each package; of some there are several."""
         listing = _checked(self._run, ["rpm", *query, "--qf", r"%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\n"])
-        return dict(line.split("\t") for line in listing.splitlines())
+        return [(name, version) for name, _tab, version in (line.partition("\t") for line in listing.splitlines())]
 
-    def _stream(self, module: str) -> str:
-        """Return the enabled stream of a module as dnf keeps it, an INI file for each module."""
+    def _stream(self, request: Request) -> str:
+        """Return the enabled stream of the request's module as dnf keeps it, an INI file for each module."""
+        if not request.stream:
+            return ""
+        module = request.stream.partition(":")[0]
         state = configparser.ConfigParser()
         state.read(os.path.join(self._streams, f"{module}.module"), encoding="utf-8")
         enabled = state.get(module, "state", fallback="") == "enabled"
@@ -288,6 +335,20 @@ def parse_policy(text: str) -> Dict[str, List[str]]:
     return available
 
 
+def parse_removals(text: str) -> List[str]:
+    """Return the packages that dnf's table of a transaction has under "Removing:", "Removing dependent packages:" …"""
+    removed: List[str] = []
+    removing = False
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            removing = line.startswith("Removing")
+        elif not line.strip():
+            removing = False
+        elif removing and re.match(r" \S", line):
+            removed.append(line.split()[0])
+    return removed
+
+
 def parse_versionlock(lines: Sequence[str], installed: Mapping[str, str]) -> Set[str]:
     """Return the installed packages that are locked at the version they have."""
     locks = {line.strip() for line in lines}
@@ -297,6 +358,10 @@ def parse_versionlock(lines: Sequence[str], installed: Mapping[str, str]) -> Set
 def _locked_name(line: str) -> str:
     """Return the package name of a lock such as ``nvidia-driver-3:580.95.05-1.el9.*``."""
     return line.rsplit("-", 2)[0]
+
+
+def _twice(names: Iterable[str]) -> List[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _relevant(request: Request, installed: Mapping[str, str]) -> List[str]:
@@ -314,8 +379,12 @@ def _regex(glob_: str) -> str:
 
 def _checked(run: Run, argv: Sequence[str]) -> str:
     status, out, err = run(argv)
+    if status < 0:
+        raise PackageError(
+            f"`{argv[0]} {_verb(argv)}` was killed. Run this again; it finishes or undoes what was begun."
+        )
     if status != 0:
-        raise PackageError(f"`{' '.join(argv[:1])} {_verb(argv)}` failed. {explain(out + err)}")
+        raise PackageError(f"`{argv[0]} {_verb(argv)}` failed. {explain(out + err)}")
     return out
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Union
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
@@ -78,25 +78,27 @@ class PackageSet:
         Raises:
             PackageError: It cannot be done; the message names the cause.
         """
+        self._request = replace(
+            self._request,
+            stream=self._wanted_stream(state),
+            choices=[[*names, *(self._manager.HOLDS_WITH if hold else ())] for names in self._request.choices],
+        )
         found = self._manager.find(self._request)
         repaired, trouble = list(found.interrupted), None
         if repaired and not check:
             trouble = self._repair()
             found = self._manager.find(self._request)
-        switch = self._wanted_stream(state) not in ("", found.stream)
-        if switch and not check:
-            self._manager.enable(self._wanted_stream(state))
-            found = self._manager.find(self._request)
         if not check and state == "present" and self._wants_fresh_indexes(found):
             self._manager.refresh()
             found = self._manager.find(self._request)
-        plan = self._plan(state, found, sources_pending or switch or (check and not self._manager.indexed()))
+        plan = self._plan(state, found, sources_pending or (check and not self._manager.indexed()))
 
         if trouble and not plan.install and not plan.remove:
             raise trouble
         files = self._manager.files(request=self._request, plan=plan, hold=hold and state != "absent")
         stale = {path: text for path, text in files.items() if read_text(path) != text}
         before = self._owned(found)
+        switch = self._request.stream != found.stream
         changed = any((repaired, switch, plan.transaction, stale, self._holds_differ(found, hold, state)))
         after = self._only_owned(_predicted(before, plan))
         if changed and not check:

@@ -40,19 +40,28 @@ TROUBLES: List[Trouble] = [
         "The key {key}, by which a repository is signed, has expired. Get its renewed form.",
     ),
     Trouble(
-        r"BADSIG (?P<key>[0-9A-F]+)|repomd\.xml GPG signature verification error",
+        r"BADSIG (?P<key>[0-9A-F]+)",
         "The signature of a repository's index is wrong: the index was changed after it was signed.",
+    ),
+    Trouble(
+        r"repo '(?P<repository>[^']+)': repomd\.xml GPG signature verification error",
+        "The index of repository {repository} does not bear the signature of its key: it was changed after it was"
+        " signed, or somebody else signed it.",
     ),
     Trouble(
         r"The repository '(?P<repository>[^']+)' is (?:not signed|no longer signed)",
         "The repository {repository} is not signed, so nothing is installed from it.",
     ),
     Trouble(
+        r"Package (?P<package>\S+\.rpm) is not signed",
+        "The package {package} is not signed, so nothing was installed.",
+    ),
+    Trouble(
         r"Public key for \S+ is not (?:installed|trusted)|GPG check FAILED|GPG Keys are configured",
         "A package is not signed by the repository's key, so nothing was installed.",
     ),
     Trouble(
-        r"Hash Sum mismatch|File has unexpected size|checksum doesn't match|Cannot download .*: All mirrors were tried",
+        r"Hash Sum mismatch|File has unexpected size|checksum doesn't match",
         "A downloaded package is not the one that the signed index describes: the mirror is stale, or the file was"
         " tampered with. Nothing was installed from it.",
     ),
@@ -70,12 +79,16 @@ TROUBLES: List[Trouble] = [
         "The packages do not fit together: {need} {version} is needed, but {fact}.",
     ),
     Trouble(
+        r"(?:Unable to find a match|No match for argument): (?P<packages>[^\n]+)",
+        "No package source of this machine offers {packages}.",
+    ),
+    Trouble(
         r"nothing provides (?P<need>[^\n]+?) needed by (?P<package>\S+)",
         "The packages do not fit together: {package} needs {need}, which no repository offers.",
     ),
     Trouble(
         r"Could not resolve|Temporary failure resolving|Could not connect|Failed to fetch|Failed to download metadata"
-        r"|Curl error|404  Not Found",
+        r"|Curl error|404  Not Found|(?i:all mirrors were)",
         "A package source cannot be reached. A mirror or a local directory can stand in for it.",
     ),
     Trouble(

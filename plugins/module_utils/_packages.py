@@ -36,6 +36,7 @@ class Request:
         stream: The dnf module stream that the set comes from ("nvidia-driver:580-open"); one that ends in ":" is of no
             stream.
         reselect: Replace what is installed, though it fits, when no source offers it: the source has changed.
+        exact: Versions, without epoch, of packages that follow another than the set: headers are those of a kernel.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Request:
     absent: Sequence[str] = ()
     stream: str = ""
     reselect: bool = False
+    exact: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,10 @@ def plan_present(*, request: Request, found: Found, sources_pending: bool = Fals
 
     install, remove = {}, []
     for name in names:
-        target = _target(name, version=version, found=found, reselect=request.reselect)
+        if name in request.exact and name not in unknown:
+            target = _exact(name, request.exact[name], found)
+        else:
+            target = _target(name, version=version, found=found, reselect=request.reselect)
         if target and found.installed.get(name) != target:
             install[name] = target
     for name in sorted(set(found.installed) - set(names)):
@@ -218,6 +223,17 @@ def _set_version(*, request: Request, found: Found, names: Sequence[str], pendin
         return request.release
     others = ", ".join(dict.fromkeys(upstream(version) for version in found.available.get(anchor, ()))) or "none"
     raise PackageError(f"No package source of this machine offers {anchor} {request.release}. It offers: {others}.")
+
+
+def _exact(name: str, version: str, found: Found) -> str:
+    candidates = (found.installed.get(name, ""), *found.available.get(name, ()))
+    fitting = [candidate for candidate in candidates if candidate.split(":", 1)[-1] == version]
+    if not fitting:
+        raise PackageError(
+            f"No package source of this machine offers {name} {version}, for the kernel that the driver is to run on."
+            " Upgrade the kernel, reboot, and run this again."
+        )
+    return fitting[0]
 
 
 def _target(name: str, *, version: str, found: Found, reselect: bool) -> str:

@@ -15,7 +15,7 @@ description:
   - A driver that fits what is asked for is left as it is, also when a source offers a newer one.
   - Finishes first what an interrupted run left half done.
   - Remembers the packages that it replaces, so that O(state=previous) can put them back.
-  - Refuses a transaction that would remove anything that is not part of the driver (apt).
+  - Refuses a transaction that would remove anything that is not part of the driver.
 options:
   state:
     description:

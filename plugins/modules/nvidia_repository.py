@@ -12,7 +12,8 @@ version_added: "1.0.0"
 description:
   - Writes the source of NVIDIA's packages for this distribution, with its signing key, and what may come from it.
   - Trusts the key only when it is the one expected, and for this source alone. A key that is trusted already is not
-    fetched again.
+    fetched again. (dnf has rpm trust it as well, for every source, from the first package on; that ends with the
+    repository.)
   - On Debian and Ubuntu, pins keep the drivers of NVIDIA's repository and of the distribution's archive apart.
   - Replaces the source that NVIDIA's C(cuda-keyring) package or C(.repo) file set up, where there is one.
 options:
@@ -85,6 +86,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
 from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._openpgp import fingerprints
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
 from ansible_collections.gpulab.workstation.plugins.module_utils._system import read_system
@@ -127,10 +129,17 @@ def _index(run, apt):
     """Fetch the repository's index, so that a wrong address or signature is known now and by its name."""
     only = ["-o", f"Dir::Etc::SourceList=/{nvidia.APT_SOURCE}", "-o", "Dir::Etc::SourceParts=-"]
     strict = ["-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"]
-    argv = ["apt-get", *only, *strict, "update"] if apt else ["dnf", "-y", "-q", "--repo=gpulab-nvidia", "makecache"]
+    argv = ["apt-get", *only, *strict, "update"] if apt else ["dnf", "-y", "--repo=gpulab-nvidia", "makecache"]
     status, out, err = run(argv)
     if status != 0:
         raise nvidia.RepositoryError(f"NVIDIA's repository cannot be used. {explain(out + err)}")
+
+
+def _distrust(run, key):
+    """Take a key from rpm, which trusts it since dnf has met the first package of the repository."""
+    for fingerprint in fingerprints(key.encode()) if key else ():
+        # It fails where dnf has met none.
+        run(["rpm", "--erase", f"gpg-pubkey-{fingerprint[-8:].lower()}"])
 
 
 def main() -> None:
@@ -172,6 +181,8 @@ def _change(run, apt, after, before, url):
     for path, text in after.items():
         write_text(path, text)
     if not url:
+        if not apt:
+            _distrust(run, before[f"/{nvidia.RPM_KEY}"])
         return
     try:
         _index(run, apt)

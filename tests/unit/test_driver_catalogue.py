@@ -81,6 +81,11 @@ def test_headers_come_for_the_wanted_kernel_and_for_the_ones_after_it() -> None:
     assert {"linux-headers-6.1.0-56-cloud-amd64", "linux-headers-cloud-amd64"} <= set(names)
 
 
+def test_el_s_headers_are_those_of_the_wanted_kernel() -> None:
+    exact = _request("rocky9", kernel="5.14.0-570.12.1.el9_6.x86_64").exact
+    assert exact == {"kernel-devel-matched": "5.14.0-570.12.1.el9_6"}
+
+
 def test_precompiled_modules_are_preferred_and_dkms_is_the_way_out() -> None:
     first, second = _request("ubuntu2404", source="distribution").choices
     assert any(name.startswith("linux-modules-nvidia-") for name in first)

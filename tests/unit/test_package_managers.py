@@ -12,6 +12,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_manage
     package_manager,
     parse_dpkg_status,
     parse_policy,
+    parse_removals,
 )
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, Plan, Request
@@ -119,6 +120,88 @@ def test_dnf_tells_the_stream_that_is_enabled(tmp_path: Path) -> None:
     state.parent.mkdir(parents=True)
     state.write_text("[nvidia-driver]\nname=nvidia-driver\nstream=580-open\nprofiles=\nstate=enabled\n")
     assert dnf.find(request).stream == "nvidia-driver:580-open"
+
+
+DNF_TABLE = """\
+Dependencies resolved.
+================================================================================
+ Package                   Arch     Version               Repository       Size
+================================================================================
+Upgrading:
+ nvidia-driver-cuda        x86_64   3:580.105.08-1.el9    gpulab-nvidia   5.7 k
+Installing dependencies:
+ dkms                      x86_64   9.1-1                 el              6.0 k
+     replacing  dkms-old.x86_64 1-1
+Removing dependent packages:
+ standin-dependent         x86_64   1.0-1                 @el               0
+ a-package-whose-name-is-longer-than-its-column
+                           x86_64   1.0-1                 @el               0
+
+Transaction Summary
+================================================================================
+Remove   2 Packages
+
+Operation aborted.
+"""
+
+
+def test_what_dnf_would_remove_is_read_from_its_table() -> None:
+    assert parse_removals(DNF_TABLE) == ["standin-dependent", "a-package-whose-name-is-longer-than-its-column"]
+
+
+def test_dnf_never_removes_what_is_not_part_of_the_set() -> None:
+    machine = Machine({"--assumeno": (1, DNF_TABLE, "")})
+    with pytest.raises(PackageError, match="also remove standin-dependent, a-package"):
+        Dnf(run=machine).apply(request=REQUEST, plan=Plan(install={"nvidia-smi": "3:2-1"}))
+    assert len(machine.asked) == 1
+
+
+def test_dnf_is_not_told_to_exclude_what_it_is_to_erase() -> None:
+    machine = Machine({"rpm -qa": "nvidia-smi\t3:2-1\n"})
+    plan = Plan(install={"nvidia-smi": "3:2-1"}, remove=["nvidia-old"])
+    Dnf(run=machine).apply(request=REQUEST, plan=plan)
+    changes = [line for line in machine.asked if " install " in line]
+    assert len(changes) == 2 and not any("--exclude" in line for line in changes)
+
+
+def test_dnf_enables_a_stream_when_all_is_well_and_goes_back_to_the_old_one_when_it_is_not(tmp_path: Path) -> None:
+    machine = Machine({" module ": "", "--assumeno": "", "--allowerasing": (1, "", "GPG check FAILED")})
+    state = tmp_path / "etc/dnf/modules.d/nvidia-driver.module"
+    state.parent.mkdir(parents=True)
+    state.write_text("[nvidia-driver]\nstream=580-open\nstate=enabled\n")
+    request = Request(**{**REQUEST.__dict__, "stream": "nvidia-driver:595-open"})
+    with pytest.raises(PackageError, match="so nothing was installed"):
+        Dnf(run=machine, root=str(tmp_path)).apply(request=request, plan=Plan(install={"nvidia-smi": "3:2-1"}))
+    enabled = [line.split()[-1] for line in machine.asked if " module enable " in line]
+    assert enabled == ["nvidia-driver:595-open", "nvidia-driver:580-open"]
+
+
+def test_a_dnf_that_was_killed_is_told_by_what_is_there_twice_and_both_are_taken_away() -> None:
+    machine = Machine({"rpm -qa": "nvidia-smi\t3:1-1\nnvidia-smi\t3:2-1\nkernel\t0:1-1\nkernel\t0:2-1\n"})
+    dnf = Dnf(run=machine)
+    assert dnf.find(REQUEST).interrupted == ["nvidia-smi"]
+    dnf.repair()
+    assert machine.asked[-1] == "rpm --erase --nodeps --allmatches nvidia-smi"
+
+
+def test_locks_go_with_their_packages(tmp_path: Path) -> None:
+    locks = tmp_path / "etc/dnf/plugins/versionlock.list"
+    locks.parent.mkdir(parents=True)
+    locks.write_text("nvidia-smi-3:1-1.*\nother-0:1-1.*\n")
+    machine = Machine({"rpm -qa": "nvidia-smi\t3:1-1\n"})
+    Dnf(run=machine, root=str(tmp_path)).apply(request=REQUEST, plan=Plan(remove=["nvidia-smi"]))
+    assert locks.read_text() == "other-0:1-1.*\n"
+
+
+def test_a_set_that_dnf_is_to_hold_brings_what_reads_the_locks(tmp_path: Path) -> None:
+    machine = Machine({"repoquery": "nvidia-smi\t3:1-1\npython3-dnf-plugin-versionlock\t0:4-1\n"})
+    package_set = PackageSet(manager=Dnf(run=machine, root=str(tmp_path)), request=REQUEST, root=str(tmp_path))
+    assert "python3-dnf-plugin-versionlock" in package_set.ensure(state="present", hold=True, check=True).plan.install
+
+
+def test_a_command_that_was_killed_is_said_to_have_been() -> None:
+    with pytest.raises(PackageError, match="was killed"):
+        Dnf(run=lambda argv: (-9, "", "")).refresh()
 
 
 # The whole of a change, on a machine whose apt does as it is told.

@@ -33,6 +33,26 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_troubl
         ("The following signatures were invalid: EXPKEYSIG A4B469963BF863CC cudatools", "A4B469963BF863CC, by which"),
         ("The following signatures were invalid: BADSIG A4B469963BF863CC cudatools", "index was changed after"),
         ("E: The repository 'http://mirror.example  InRelease' is not signed.", "http://mirror.example  InRelease"),
+        (
+            "Package nvidia-smi-1-1.x86_64.rpm is not signed\nError: GPG check FAILED",
+            "nvidia-smi-1-1.x86_64.rpm is not signed",
+        ),
+        (
+            "Error: Failed to download metadata for repo 'x': repomd.xml GPG signature verification error: Bad GPG"
+            " signature",
+            "The index of repository x does not bear the signature of its key",
+        ),
+        (
+            "Error: Failed to download metadata for repo 'x': Cannot download repomd.xml: Cannot download"
+            " repodata/repomd.xml: All mirrors were tried",
+            "cannot be reached",
+        ),
+        (
+            "[MIRROR] x.rpm: Downloading successful, but checksum doesn't match. Calculated: 1(sha256)\n"
+            "  x-1-1.x86_64: Cannot download, all mirrors were already tried without success",
+            "is not the one that the signed index",
+        ),
+        ("No match for argument: x-1-1\nError: Unable to find a match: x-1-1", "offers x-1-1."),
         ("Error: GPG check FAILED", "not signed by the repository's key"),
         ("E: Failed to fetch http://mirror.example/x.deb  Hash Sum mismatch", "is not the one that the signed index"),
         ("E: Failed to fetch http://mirror.example/x.deb  404  Not Found", "cannot be reached"),

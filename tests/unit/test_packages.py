@@ -188,3 +188,17 @@ def test_a_carried_out_plan_leaves_nothing_to_do(release: str, here: str) -> Non
     ).transaction
     versions: List[str] = [upstream(after[n]) for n in after if n.startswith("driver-") and n != "driver-persistenced"]
     assert len(set(versions)) == 1, "never two versions side by side"
+
+
+def test_headers_are_those_of_their_kernel_and_not_the_newest() -> None:
+    offered = {**OFFERED, "headers": ["0:6.1.200-1", "0:6.1.192-2"]}
+    request = _request(exact={"headers": "6.1.192-2"})
+    assert (
+        plan_present(request=request, found=Found(installed={}, available=offered)).install["headers"] == "0:6.1.192-2"
+    )
+
+
+def test_headers_that_no_source_has_any_more_are_said_to_be_missing() -> None:
+    found = Found(installed={}, available={**OFFERED, "headers": ["0:6.1.200-1"]})
+    with pytest.raises(PackageError, match="offers headers 6\\.1"):
+        plan_present(request=_request(exact={"headers": "6.1.192-2"}), found=found)

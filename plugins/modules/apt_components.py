@@ -49,6 +49,7 @@ path:
 """
 
 import glob
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _apt_sources
@@ -71,6 +72,8 @@ def _sources():
 
 
 def main() -> None:
+    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    os.umask(0o022)
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

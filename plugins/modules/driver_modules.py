@@ -81,6 +81,8 @@ def _build_errors():
 
 
 def main() -> None:
+    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    os.umask(0o022)
     module = AnsibleModule(argument_spec={"kernel": {"type": "str", "default": ""}}, supports_check_mode=True)
     kernel = module.params["kernel"] or os.uname().release
     tree = Tree("/")

@@ -192,6 +192,8 @@ def _version(packages):
 
 
 def main() -> None:
+    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    os.umask(0o022)
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent", "previous"], "default": "present"},

@@ -103,6 +103,8 @@ repaired:
   sample: []
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import package_manager, quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
@@ -111,6 +113,8 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._system import 
 
 
 def main() -> None:
+    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    os.umask(0o022)
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

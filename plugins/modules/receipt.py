@@ -133,6 +133,8 @@ def _write(module: AnsibleModule, path: str, receipt: Optional[Dict[str, Any]]) 
 
 
 def main() -> None:
+    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    os.umask(0o022)
     module = AnsibleModule(
         argument_spec={
             "component": {"type": "str", "required": True},

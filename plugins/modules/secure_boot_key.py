@@ -107,6 +107,8 @@ def _stage(module, certificate, password):
 
 
 def main() -> None:
+    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    os.umask(0o022)
     module = AnsibleModule(
         argument_spec={"password": {"type": "str", "default": "", "no_log": True}},
         supports_check_mode=True,

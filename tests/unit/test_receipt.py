@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,14 @@ def test_a_receipt_leads_to_what_its_component_is_made_of_today(machine):
         machine / "env-1/lib/python3.11/site-packages/keras-3.15.1.dist-info"
     )
     assert _receipt.materials(receipt, root=str(machine))[0]["version"] == "3.15.1"
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_all_may_read_a_receipt_and_only_root_may_change_it_whatever_the_mask(write, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write(version="1")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "receipts", tmp_path / "receipts/demo.json")]
+    assert modes == [0o755, 0o644]

@@ -1,0 +1,109 @@
+"""What an environment with TensorFlow costs, against the plain way.
+
+    tests/run conda && .venv/conda/bin/python bench/tensorflow_env.py [WARM_ROUNDS [COLD_ROUNDS]]
+
+Plain is what one types: `python -m venv`, then `pip install tensorflow` of the same release. Against it stands
+conda_env as the role tensorflow calls it: Python from the stand-in channel of tests/conda, TensorFlow from the role's
+lock, every file checked by its hash, bytecode compiled, all flushed to disk. Both ways take turns. In a cold round
+neither finds anything in its caches. bench/environment.py measures a venv instead. Writes docs/bench-tensorflow_env.md.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable
+
+from conda_env import CHECKOUT, module, stand_ins
+
+RELEASE = "2.21.0"
+LOCKS = CHECKOUT / "roles" / "tensorflow" / "files" / "locks"
+TITLES = {"plain": "`python -m venv`, then `pip install`", "declared": "conda_env, as the role calls it"}
+
+
+def main() -> None:
+    rounds = {
+        "cold": int(sys.argv[2]) if len(sys.argv) > 2 else 1,
+        "warm": int(sys.argv[1]) if len(sys.argv) > 1 else 3,
+    }
+    taken: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory(dir=CHECKOUT / ".cache") as scratch:
+        folder = Path(scratch)
+        caches = folder / "caches"
+        os.environ.update(PIP_CACHE_DIR=str(caches / "pip"), UV_CACHE_DIR=str(caches / "uv"))
+        channel, conda = stand_ins(folder)
+        parameters = {
+            "prefix": str(folder / "envs" / "tensorflow"),
+            "executable": str(conda),
+            "channels": [channel],
+            "packages": ["python", "pip"],
+            "pip_lock": (LOCKS / f"tensorflow-cpu-{RELEASE}.txt").read_text(encoding="utf-8"),
+            "uv_lock": (LOCKS / "uv.txt").read_text(encoding="utf-8"),
+        }
+
+        def plain() -> None:
+            subprocess.run([sys.executable, "-m", "venv", folder / "plain"], check=True)
+            pip = [folder / "plain" / "bin" / "python", "-m", "pip", "install", "--quiet", f"tensorflow=={RELEASE}"]
+            subprocess.run(pip, check=True, capture_output=True)
+
+        def declared() -> None:
+            assert module(parameters)["changed"]
+
+        for kind in ("cold", "warm"):
+            for round_ in range(rounds[kind]):
+                if kind == "cold":
+                    shutil.rmtree(caches, ignore_errors=True)
+                ways: list[Callable[[], None]] = [plain, declared] if round_ % 2 else [declared, plain]
+                for way in ways:
+                    taken.setdefault((kind, way.__name__), []).append(timed(way))
+                shutil.rmtree(folder / "plain")
+                module({**parameters, "state": "absent", "pip_lock": "", "packages": []})
+    (CHECKOUT / "docs" / "bench-tensorflow_env.md").write_text(report(taken, rounds))
+
+
+def timed(way: Callable[[], None]) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor, that a way took."""
+    began, spent = time.perf_counter(), processor()
+    way()
+    return time.perf_counter() - began, processor() - spent
+
+
+def processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def report(taken: dict[tuple[str, str], list[tuple[float, float]]], rounds: dict[str, int]) -> str:
+    rows, faster = "", {}
+    for kind in ("cold", "warm"):
+        wall = {way: [seconds for seconds, _cpu in taken[kind, way]] for way in TITLES}
+        faster[kind] = statistics.median(a / b for a, b in zip(wall["plain"], wall["declared"]))
+        for way, title in TITLES.items():
+            cpu = statistics.median(seconds for _wall, seconds in taken[kind, way])
+            rows += (
+                f"| {kind} | {title} | {statistics.median(wall[way]):.0f} | {min(wall[way]):.0f} | "
+                f"{max(wall[way]):.0f} | {cpu:.0f} |\n"
+            )
+    return (
+        "# An environment with TensorFlow, measured\n\n"
+        f"Written by `bench/tensorflow_env.py` on {time.strftime('%Y-%m-%d')}. TensorFlow {RELEASE} from the package "
+        f"index; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end. The ways take turns: "
+        f"{rounds['cold']} cold and {rounds['warm']} warm rounds.\n\n"
+        f"**With warm caches conda_env is {faster['warm']:.1f} times as fast, with cold ones {faster['cold']:.1f} "
+        "times (medians of the rounds).**\n\n"
+        "| caches | way | median, s | least | most | of the processor, s |\n|---|---|---|---|---|---|\n"
+        f"{rows}\n"
+        "conda_env checks every file by its hash, compiles all bytecode, and flushes to disk; the plain way pins "
+        "nothing but TensorFlow.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -77,6 +77,7 @@ def _gpu(name: str, index: int) -> dict[str, Any]:
     return {
         "index": index,
         "pci_address": f"0000:{index + 1:02x}:00.0",
+        "uuid": None,  # known only to a driver that runs
         "device_id": device,
         "name": f"NVIDIA {name}",
         "architecture": architecture,

@@ -46,4 +46,11 @@ def _receipt(component: str, inputs: dict[str, Any], machine: dict[str, Any], *,
         "stack": drift.fingerprint(machine["gpu"], machine),
         "directory": f"/envs/{version}",
     }
-    return {"version": version, "inputs": inputs, "details": details, "intact": True, "broken": []}
+    return {
+        "version": version,
+        "inputs": inputs,
+        "details": details,
+        "digest": f"{component} {version}",
+        "intact": True,
+        "broken": [],
+    }

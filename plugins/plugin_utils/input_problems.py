@@ -10,16 +10,55 @@ machine by then. So the playbooks check the inputs of all roles before anything 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, SETTINGS
 
 # What an inventory may say of an input that the plan decides.
 AUTO = "auto"
 DECIDED_BY_PLAN = (*PINS, *SETTINGS)
+
+# What YAML and the command line may write for an input of each type.
+_KINDS: Mapping[str, Any] = {
+    "boolean": bool,
+    "number": (int, float),
+    "text": str,
+    "list": (list, tuple),
+    "mapping": Mapping,
+}
+_TAKEN = {
+    "str": ("text", "number"),
+    "path": ("text",),
+    "int": ("number", "text"),
+    "float": ("number", "text"),
+    "bool": ("boolean", "number", "text"),
+    "list": ("list", "text"),
+    "dict": ("mapping", "text"),
+}
+_MEANT = {
+    "str": "text",
+    "path": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
+_SHOWN = 120
+
+
+@lru_cache(maxsize=None)
+def rules() -> Mapping[str, Any]:
+    """Return the forms of texts and the ranges of numbers, by input."""
+    return yaml.safe_load(Path(__file__).with_name("input_rules.yml").read_text(encoding="utf-8"))
 
 
 def problems(inputs: Mapping[str, Any]) -> list[str]:
@@ -60,12 +99,65 @@ def _unknown(name: str, role: str) -> str:
 
 
 def _invalid(name: str, value: Any, option: Mapping[str, Any]) -> list[str]:
-    if value == AUTO and AUTO not in option.get("choices", ()):
+    if isinstance(value, str) and value == AUTO and AUTO not in option.get("choices", ()):
         return (
             [] if name in DECIDED_BY_PLAN else [f"{name} is auto; the plan does not decide it: leave it out instead."]
         )
-    # Ansible turns a list or a number into text without a word; an input that means text is to be text.
-    if option["type"] in ("str", "path") and isinstance(value, (list, dict)):
-        return [f"{name} is a {type(value).__name__}; it must be text ({option['type']})."]
+    # An inventory that says nothing leaves it to the default, or to the plan.
+    if value is None:
+        return []
+    kind = option["type"]
+    # Ansible makes text of lists and numbers of booleans without a word.
+    if _kind(value) not in _TAKEN.get(kind, (_kind(value),)):
+        return [f"{name}: {_shown(value)} is refused: it is a {_kind(value)}, and must be {_MEANT[kind]} ({kind})."]
     outcome = ArgumentSpecValidator({name: dict(option)}).validate({name: value})
-    return [f"{name}: {value!r} is refused: {message}" for message in outcome.error_messages]
+    if outcome.error_messages:
+        return [f"{name}: {_shown(value)} is refused: {message}" for message in outcome.error_messages]
+    if name in rules()["ranges"]:
+        return _out_of_range(name, outcome.validated_parameters[name])
+    # The path as it was written, not as the controller's home and environment would have it.
+    return _misformed(name, value if kind == "path" else outcome.validated_parameters[name])
+
+
+def _out_of_range(name: str, number: float) -> list[str]:
+    least, most = rules()["ranges"][name]
+    # Not a number compares with none.
+    return [] if least <= number <= most else [f"{name}: {number} is refused: it must be from {least} to {most}."]
+
+
+def _misformed(name: str, value: Any) -> list[str]:
+    if name not in rules()["inputs"] or (value == "" and _may_be_empty(name)):
+        return []
+    form = rules()["forms"][rules()["inputs"][name]]
+    each = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, Mapping) else [value]
+    return [
+        f"{name}: {_shown(item)} is refused: it must be {form['says']}."
+        for item in each
+        if not isinstance(item, (str, int, float)) or not re.fullmatch(form["pattern"], str(item))
+    ]
+
+
+def _may_be_empty(name: str) -> bool:
+    return name in DECIDED_BY_PLAN or role_inputs.defaults(role_inputs.role_of(name) or "")[name] == ""
+
+
+def _kind(value: Any) -> str:
+    for kind, types in _KINDS.items():
+        if isinstance(value, types):
+            return kind
+    return type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message: in one line, no longer than a person reads, and without passwords."""
+    text = ascii(without_secrets(_plain(value)))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of an inventory without what Ansible wraps it in."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value

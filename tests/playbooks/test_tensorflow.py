@@ -129,8 +129,8 @@ def look_ahead(tmp_path: Path, **inputs: object) -> str:
         ({"tensorflow_version": "tensorflow-gpu"}, "What replaces them is tensorflow_build: cuda"),
         ({"tensorflow_packages": ["tensorflow-gpu==2.12.0"]}, "What replaces them is tensorflow_build: cuda"),
         ({"tensorflow_constraints": ["numpy<2"]}, "the lock leaves nothing for numpy<2 to decide"),
-        ({"tensorflow_prefix": "/opt/lab envs/tf"}, "tensorflow_prefix must be an absolute path"),
-        ({"tensorflow_prefix": "/opt/envs/tf/"}, "tensorflow_prefix must be an absolute path"),
+        ({"tensorflow_prefix": "/opt/lab envs/tf"}, "is refused: it must be an absolute path"),
+        ({"tensorflow_prefix": "/opt/envs/tf/"}, "is refused: it must be an absolute path"),
     ],
 )
 def test_what_cannot_be_had_is_answered_with_what_can(tmp_path: Path, wishes: dict, answer: str) -> None:

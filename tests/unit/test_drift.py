@@ -161,7 +161,7 @@ def test_problems_name_the_variable_the_value_and_what_is_allowed():
     cases = {
         "tensorflow_verison": ("2.20.0", "did you mean tensorflow_version?"),
         "tensorflow_build": ("gpu", "value of tensorflow_build must be one of: cpu, cuda, got: gpu"),
-        "tensorflow_version": (["2.20.0"], "tensorflow_version is a list; it must be text"),
+        "tensorflow_version": (["2.20.0"], "it is a list, and must be text"),
         "os_prep_open_files": ("many", "many"),
         "os_prep_memlock": ("perhaps", "not a valid boolean"),
         "os_prep_xyzzy_xyzzy_xyzzy": (1, "ansible-doc -t role gpulab.workstation.os_prep"),

@@ -24,14 +24,20 @@ DRIVERS = ("580.95.05", "580.105.08", "595.45.04")
 FLAVOURS = {"open": ("open", "Dual MIT/GPL"), "dkms": ("latest", "NVIDIA")}
 KEY_FILES = {"9": "D42D0685.pub", "10": "CDF6BA43.pub"}
 
-# It "builds" what the packages brought.
+# It "builds" what the packages brought. Where there is /etc/standin/power_fails, the machine loses its power in the
+# middle of the transaction: dnf is killed.
 DKMS = """#!/bin/sh
 # dkms install|remove SOURCE KERNEL      dkms autoinstall -k KERNEL
 set -e
 module=/lib/modules/$3/extra/nvidia.ko
 case $1 in
   autoinstall) for source in /usr/src/nvidia-*; do [ ! -e "$source" ] || $0 install "${source##*/}" "$3"; done ;;
-  install) install -D -m 644 "/usr/src/$2/nvidia.ko" $module ;;
+  install)
+    if [ -e /etc/standin/power_fails ]; then
+      rm /etc/standin/power_fails
+      kill -KILL $(ps -o ppid= -p $PPID) $PPID
+    fi
+    install -D -m 644 "/usr/src/$2/nvidia.ko" $module ;;
   remove) if cmp -s "/usr/src/$2/nvidia.ko" $module; then rm $module; fi ;;
 esac
 depmod "$3"
@@ -123,6 +129,8 @@ def el(folder: Path, release: str) -> None:
     # It has nothing to do with the driver: it goes up when everything does.
     for version in ("1.0", "2.0"):
         build(folder, version, Package("standin-bystander"))
+    # It needs one driver and no other.
+    build(folder, "1.0", Package("standin-dependent", requires=(f"nvidia-driver-cuda = 3:{DRIVERS[0]}",)))
     index(folder)
 
 

@@ -20,6 +20,7 @@ DECIDED = {
     "anaconda": {"anaconda_state": "absent"},  # nothing is fetched: its publisher is out of a test's reach
     "tensorflow": {"tensorflow_env_manager": "venv"},
     "lab_cache": {},
+    "pull": {"pull_url": "https://git.lab.example/gpulab.git"},
     "cifar10": {"cifar10_dataset": "generated", "cifar10_python": sys.executable},
 }
 

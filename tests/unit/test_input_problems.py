@@ -15,6 +15,9 @@ INPUTS = {name: option for role in role_inputs.roles() for name, option in role_
 # What is of the form, to put something behind it.
 SOUND = {
     "version": "2.21.0",
+    "repository": "https://git.lab.example/gpulab.git",
+    "in_repository": "inventories/lab",
+    "calendar": "*-*-* 03:00:00",
     "release": "2.21.0",
     "number_pair": "3.12",
     "branch": "580",

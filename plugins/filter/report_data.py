@@ -14,12 +14,19 @@ description:
   - Pure. It reads no machine and changes none.
 author:
   - The gpulab.workstation authors (@gpulab)
+positional: waves
 options:
   _input:
     description: The records, one a machine, as C(playbooks/site.yml) collects them.
     type: list
     elements: dict
     required: true
+  waves:
+    description: Of a rollout, its waves, each with C(hosts) and with the times C(began) and C(ended), which is V(null)
+      where it was not begun.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""

@@ -28,9 +28,9 @@ OUTLIER_BELOW = 0.85
 SIBLINGS_AT_LEAST = 3
 
 
-def report_data(records: Sequence[Record]) -> Record:
-    """What the page shows of ``records``: machines, what a person must do, what differs from its plan, what was not
-    checked, plans by group.
+def report_data(records: Sequence[Record], waves: Sequence[Record] = ()) -> Record:
+    """What the page shows of ``records``: machines, what a person must do, what differs from its plan, what was left
+    for later, what was not checked, plans by group; and of a rollout, its ``waves``.
     """
     gpus = sum(len((record.get("gpu") or {}).get("gpus") or []) for record in records)
     points = max(30, min(POINTS_A_CHART, POINTS_A_PAGE // (3 * gpus + 1)))
@@ -49,6 +49,10 @@ def report_data(records: Sequence[Record]) -> Record:
         "verdict": verdict(machines),
         "statuses": {name: sum(machine["status"] == name for machine in machines) for name in STATUSES},
         "actions": _actions(machines),
+        "waves": _waves(waves, machines),
+        "skipped": _grouped(
+            (machine["host"], "skipped", machine["skipped"]) for machine in machines if machine["skipped"]
+        ),
         "differs": _differs(machines),
         "not_checked": _not_checked(machines),
         "plans": plans,
@@ -66,7 +70,9 @@ def verdict(machines: Sequence[Record]) -> Record:
     if not machines:
         return {"level": "look", "text": "No machine took part in this run."}
     need = sum(machine["status"] in NEED_A_PERSON for machine in machines)
-    looks = any(machine["actions"] or machine["status"] in ("drifted", "not checked") for machine in machines)
+    looks = any(
+        machine["actions"] or machine["status"] in ("drifted", "skipped", "not checked") for machine in machines
+    )
     level = "act" if need else "look" if looks else "fine"
     if len(machines) == 1:
         return {"level": level, "text": SENTENCES[machines[0]["status"]].format(machines[0]["host"])}
@@ -77,6 +83,9 @@ def verdict(machines: Sequence[Record]) -> Record:
         verb = "is" if drifted == 1 else "are"
         text = f"{drifted} of {len(machines)} machines {verb} not as planned; nothing was changed there."
         return {"level": level, "text": text}
+    if skipped := sum(machine["status"] == "skipped" for machine in machines):
+        verb = "was" if skipped == 1 else "were"
+        return {"level": level, "text": f"{skipped} of {len(machines)} machines {verb} left for later; none failed."}
     proved = sum(machine["status"] == "proved" for machine in machines)
     return {"level": level, "text": f"{len(machines)} machines, none needs a person; {proved} proved by this run."}
 
@@ -85,6 +94,8 @@ SENTENCES = {
     "failed": "{} failed.",
     "unreachable": "{} did not answer.",
     "refused": "{}: no stack fits what was asked for.",
+    "rolled back": "{} failed, and was put back to what it had.",
+    "skipped": "{} was left for later.",
     "drifted": "{} is not as planned; nothing was changed.",
     "not checked": "{} was not checked.",
     "converged": "{} was brought to its plan, and is not proved.",
@@ -104,6 +115,24 @@ def _actions(machines: Iterable[Record]) -> list[Record]:
                 group = groups.setdefault(repr(items), {"level": items[0]["level"], "items": items, "hosts": []})
                 group["hosts"].append(machine["host"])
     return sorted(groups.values(), key=lambda group: (group["level"], -len(group["hosts"])))
+
+
+def _waves(waves: Sequence[Record], machines: Iterable[Record]) -> list[Record]:
+    """Each wave with the statuses of its machines, the worst first, when it began, and how long it took in seconds."""
+    statuses = {machine["host"]: machine["status"] for machine in machines}
+    shown = []
+    for number, wave in enumerate(waves, start=1):
+        found = [statuses[host] for host in wave["hosts"]]
+        shown.append(
+            {
+                "number": number,
+                "hosts": list(wave["hosts"]),
+                "statuses": {name: found.count(name) for name in STATUSES if name in found},
+                "began": wave["began"],
+                "seconds": round(float(wave["ended"]) - float(wave["began"]), 1) if wave["ended"] else None,
+            }
+        )
+    return shown
 
 
 def _differs(machines: Iterable[Record]) -> list[Record]:

@@ -16,11 +16,22 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils.report_series i
 Record = dict[str, Any]
 
 # From the worst to the best: the order in which people want to read them.
-STATUSES = ("failed", "unreachable", "refused", "drifted", "not checked", "converged", "as planned", "proved")
+STATUSES = (
+    "failed",
+    "unreachable",
+    "rolled back",
+    "refused",
+    "skipped",
+    "drifted",
+    "not checked",
+    "converged",
+    "as planned",
+    "proved",
+)
 # What is said of a proof beside its figures.
 PROOF = ("passed", "finished", "dataset", "recipe", "epochs", "batch_size", "precision")
 # A person must act on these before the machine is a workstation.
-NEED_A_PERSON = ("failed", "unreachable", "refused")
+NEED_A_PERSON = ("failed", "unreachable", "rolled back", "refused")
 
 
 def machine_view(record: Record, *, points: int) -> Record:
@@ -30,6 +41,7 @@ def machine_view(record: Record, *, points: int) -> Record:
     return {
         "host": str(record.get("host") or "a machine without a name"),
         "status": status(record),
+        "skipped": str(record.get("skipped") or ""),
         "actions": actions(record),
         "not_checked": not_checked(record),
         "system": system_line(record),
@@ -55,9 +67,11 @@ def status(record: Record) -> str:
     answers = (
         ("unreachable", bool(record.get("unreachable"))),
         ("refused", bool(plan.get("refusal"))),
+        ("rolled back", bool(record.get("rolled_back"))),
         ("failed", bool(failed)),
         ("failed", proof.get("passed") is False),
         ("not checked", not plan),
+        ("skipped", bool(record.get("skipped"))),
         ("proved", proof.get("passed") is True and bool(record.get("proved_now"))),
         ("converged", bool(record.get("converged"))),
         ("drifted", any(item.get("drifted") for item in record.get("drift") or [])),
@@ -129,6 +143,8 @@ WHY_NO_PROOF = {
     "failed": "The run ended before the proof.",
     "unreachable": "The machine did not answer.",
     "refused": "Nothing was installed.",
+    "rolled back": "The run ended before the proof.",
+    "skipped": "The machine was left for later.",
     "drifted": "Nothing was changed, so there is nothing new to prove.",
     "not checked": "There is no plan for this machine.",
 }

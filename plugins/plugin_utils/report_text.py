@@ -22,9 +22,9 @@ ITEMS = 12
 SENTENCE = 400
 
 
-def report_table(records: Sequence[Record]) -> str:
+def report_table(records: Sequence[Record], waves: Sequence[Record] = ()) -> str:
     """How the run ended: one machine as a small table of label and value, several as one row a machine."""
-    page = report_data(records)
+    page = report_data(records, waves)
     lines = _one(page) if len(page["machines"]) == 1 else _many(page)
     return "\n".join(line.rstrip() for line in lines)
 
@@ -41,6 +41,7 @@ def _one(page: Record) -> list[str]:
         *_row("throughput", f"{_speed(machine)} images/s" if machine["images_per_s"] else "-"),
         *_row("checks", _checks(machine)),
     ]
+    lines += _items("left", [item["why"] for item in page["skipped"]])
     lines += _items("differs", [f"{item['name']}: {item['why']}" for item in page["differs"]])
     lines += _items("not checked", _by_reason(machine["not_checked"]))
     return lines + _items("to do", [_action(item) for item in machine["actions"]])
@@ -62,10 +63,17 @@ def _many(page: Record) -> list[str]:
     if rest := len(page["machines"]) - len(machines):
         lines.append(f"… and {rest} more, none of them worse")
     lines += ["", *_row("result", page["verdict"]["text"])]
+    lines += _items("waves", [_wave(wave) for wave in page["waves"]])
+    lines += _items("left", [f"{_hosts(item)} {item['why']}" for item in page["skipped"]])
     lines += _items("differs", [f"{_hosts(item)} {item['name']}: {item['why']}" for item in page["differs"]])
     lines += _items("not checked", [f"{item['name']}: {item['why']} {_hosts(item)}" for item in page["not_checked"]])
     todo = [f"{_hosts(group)} {' '.join(_action(item) for item in group['items'])}" for group in page["actions"]]
     return lines + _items("to do", todo)
+
+
+def _wave(wave: Record) -> str:
+    ended = "not begun" if wave["seconds"] is None else f"{wave['seconds']:.0f} s"
+    return f"{wave['number']}: {', '.join(f'{count} {name}' for name, count in wave['statuses'].items())}; {ended}"
 
 
 def _row(label: str, text: str) -> list[str]:

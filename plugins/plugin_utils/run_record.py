@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # The phases of a run, in their order; a phase's time is up to its own mark from the one before.
-PHASES = ("look", "plan", "converge", "prove")
+PHASES = ("look", "plan", "wait", "converge", "prove")
 
 
 def run_record(variables: Mapping[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
@@ -37,6 +37,8 @@ def run_record(variables: Mapping[str, Any], *, check_mode: bool = False) -> dic
         "proof": proof,
         "proved_now": _is_of_this_run(proof, times),
         "failed": failed or lost,
+        "skipped": str(variables.get("gpulab_skipped") or ""),
+        "rolled_back": str(variables.get("gpulab_rolled_back") or ""),
         "unreachable": bool(lost) or any(_silent(variables.get(name)) for name in ("gpulab_gpu", "gpulab_stack")),
         "timings": durations(times),
     }

@@ -49,12 +49,12 @@ function title(name) {
 
 // A mark beside every status, so that none is told by its colour alone.
 const MARKS = {
-  proved: "✓", passed: "✓", "as planned": "✓", converged: "↑", drifted: "≠", "not checked": "–", not_checked: "–",
-  failed: "✕", refused: "✕", unreachable: "?",
+  proved: "✓", passed: "✓", "as planned": "✓", converged: "↑", skipped: "…", drifted: "≠", "not checked": "–", not_checked: "–",
+  failed: "✕", "rolled back": "↩", refused: "✕", unreachable: "?",
 };
 const LEVELS = {
-  proved: "fine", passed: "fine", "as planned": "fine", converged: "look", drifted: "look",
-  "not checked": "none", not_checked: "none", failed: "act", refused: "act", unreachable: "act",
+  proved: "fine", passed: "fine", "as planned": "fine", converged: "look", skipped: "look", drifted: "look",
+  "not checked": "none", not_checked: "none", failed: "act", "rolled back": "act", refused: "act", unreachable: "act",
 };
 
 function mark(status) {

@@ -160,7 +160,7 @@ function planBody(plan) {
   ];
 }
 
-const STAGES = ["look", "plan", "converge", "prove"];
+const STAGES = ["look", "plan", "wait", "converge", "prove"];
 
 function timings(machine) {
   const shown = STAGES.filter((name) => machine.timings[name]);

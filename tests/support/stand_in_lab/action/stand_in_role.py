@@ -34,6 +34,10 @@ class ActionModule(ActionBase):
                 machine["components"][component] = _receipt(component, inputs, machine, passed=not trouble)
                 machine.setdefault("previous", {})[component] = before
             path.write_text(json.dumps(machine))
+            for other, gpu in machine.get("meanwhile", {}).get(component, {}).items():
+                elsewhere = path.with_name(f"{other}.json")
+                seen = json.loads(elsewhere.read_text())
+                elsewhere.write_text(json.dumps({**seen, "gpu": {**seen["gpu"], **gpu}}))
         return {**result, "changed": True, **({"failed": True, "msg": trouble} if trouble else {})}
 
 

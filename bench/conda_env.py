@@ -23,7 +23,7 @@ from typing import Callable
 from xml.etree import ElementTree
 
 CHECKOUT = Path(__file__).parents[1]
-MODULE = "ansible_collections.gpulab.workstation.plugins.modules.conda_env"
+MODULES = "ansible_collections.gpulab.workstation.plugins.modules"
 PACKAGES = ["python", "tinytf=2.16"]
 PIP_PACKAGES = ["six==1.17.0", "rich==14.0.0", "jinja2==3.1.6"]
 
@@ -100,10 +100,10 @@ def environment() -> dict[str, str]:
     return dict(os.environ, PYTHONPATH=str(CHECKOUT / ".collections"))
 
 
-def module(parameters: dict) -> dict:
-    """Run the module as Ansible does, in a process of its own."""
+def module(parameters: dict, name: str = "conda_env") -> dict:
+    """Run a module as Ansible does, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", MODULE],
+        [sys.executable, "-m", f"{MODULES}.{name}"],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": parameters}),
         env=environment(),
         capture_output=True,

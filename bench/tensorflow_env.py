@@ -2,10 +2,10 @@
 
     tests/run conda && .venv/conda/bin/python bench/tensorflow_env.py [WARM_ROUNDS [COLD_ROUNDS]]
 
-Plain is what one types: `python -m venv`, then `pip install tensorflow` of the same release. Against it stands
-conda_env as the role tensorflow calls it: Python from the stand-in channel of tests/conda, TensorFlow from the role's
-lock, every file checked by its hash, bytecode compiled, all flushed to disk. Both ways take turns. In a cold round
-neither finds anything in its caches. bench/environment.py measures a venv instead. Writes docs/bench-tensorflow_env.md.
+Plain is what one types: `python -m venv`, then `pip install tensorflow-cpu` of the same release. Against it stand the
+two ways of the role tensorflow, both from its lock, every file checked by its hash, bytecode compiled: locked_packages
+in a venv, and conda_env, with Python from the stand-in channel of tests/conda and all flushed to disk. The ways take
+turns. In a cold round none finds anything in its caches. Writes docs/bench-tensorflow_env.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from conda_env import CHECKOUT, module, stand_ins
 
 RELEASE = "2.21.0"
 LOCKS = CHECKOUT / "roles" / "tensorflow" / "files" / "locks"
-TITLES = {"plain": "`python -m venv`, then `pip install`", "declared": "conda_env, as the role calls it"}
+TITLES = {
+    "plain": "`python -m venv`, then `pip install`",
+    "locked": "`python -m venv`, then locked_packages",
+    "declared": "conda_env",
+}
 
 
 def main() -> None:
@@ -39,19 +43,27 @@ def main() -> None:
         caches = folder / "caches"
         os.environ.update(PIP_CACHE_DIR=str(caches / "pip"), UV_CACHE_DIR=str(caches / "uv"))
         channel, conda = stand_ins(folder)
+        lock, uv_lock = (
+            (LOCKS / name).read_text(encoding="utf-8") for name in (f"tensorflow-cpu-{RELEASE}.txt", "uv.txt")
+        )
         parameters = {
             "prefix": str(folder / "envs" / "tensorflow"),
             "executable": str(conda),
             "channels": [channel],
             "packages": ["python", "pip"],
-            "pip_lock": (LOCKS / f"tensorflow-cpu-{RELEASE}.txt").read_text(encoding="utf-8"),
-            "uv_lock": (LOCKS / "uv.txt").read_text(encoding="utf-8"),
+            "pip_lock": lock,
+            "uv_lock": uv_lock,
         }
 
         def plain() -> None:
             subprocess.run([sys.executable, "-m", "venv", folder / "plain"], check=True)
-            pip = [folder / "plain" / "bin" / "python", "-m", "pip", "install", "--quiet", f"tensorflow=={RELEASE}"]
+            pip = [folder / "plain" / "bin" / "python", "-m", "pip", "install", "--quiet", f"tensorflow-cpu=={RELEASE}"]
             subprocess.run(pip, check=True, capture_output=True)
+
+        def locked() -> None:
+            subprocess.run([sys.executable, "-m", "venv", folder / "locked"], check=True)
+            asked = {"prefix": str(folder / "locked"), "lock": lock, "uv_lock": uv_lock}
+            assert module(asked, "locked_packages")["changed"]
 
         def declared() -> None:
             assert module(parameters)["changed"]
@@ -60,10 +72,13 @@ def main() -> None:
             for round_ in range(rounds[kind]):
                 if kind == "cold":
                     shutil.rmtree(caches, ignore_errors=True)
-                ways: list[Callable[[], None]] = [plain, declared] if round_ % 2 else [declared, plain]
+                ways: list[Callable[[], None]] = [plain, locked, declared]
+                # The one that comes first is another in each round.
+                ways = ways[round_ % 3 :] + ways[: round_ % 3]
                 for way in ways:
                     taken.setdefault((kind, way.__name__), []).append(timed(way))
                 shutil.rmtree(folder / "plain")
+                shutil.rmtree(folder / "locked")
                 module({**parameters, "state": "absent", "pip_lock": "", "packages": []})
     (CHECKOUT / "docs" / "bench-tensorflow_env.md").write_text(report(taken, rounds))
 
@@ -81,27 +96,26 @@ def processor() -> float:
 
 
 def report(taken: dict[tuple[str, str], list[tuple[float, float]]], rounds: dict[str, int]) -> str:
-    rows, faster = "", {}
+    rows = ""
     for kind in ("cold", "warm"):
         wall = {way: [seconds for seconds, _cpu in taken[kind, way]] for way in TITLES}
-        faster[kind] = statistics.median(a / b for a, b in zip(wall["plain"], wall["declared"]))
         for way, title in TITLES.items():
+            faster = statistics.median(a / b for a, b in zip(wall["plain"], wall[way]))
             cpu = statistics.median(seconds for _wall, seconds in taken[kind, way])
             rows += (
                 f"| {kind} | {title} | {statistics.median(wall[way]):.0f} | {min(wall[way]):.0f} | "
-                f"{max(wall[way]):.0f} | {cpu:.0f} |\n"
+                f"{max(wall[way]):.0f} | {cpu:.0f} | {faster:.1f} |\n"
             )
     return (
         "# An environment with TensorFlow, measured\n\n"
-        f"Written by `bench/tensorflow_env.py` on {time.strftime('%Y-%m-%d')}. TensorFlow {RELEASE} from the package "
-        f"index; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end. The ways take turns: "
+        f"Written by `bench/tensorflow_env.py` on {time.strftime('%Y-%m-%d')}. TensorFlow {RELEASE}, CPU build, from "
+        f"the package index; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end. The ways take turns: "
         f"{rounds['cold']} cold and {rounds['warm']} warm rounds.\n\n"
-        f"**With warm caches conda_env is {faster['warm']:.1f} times as fast, with cold ones {faster['cold']:.1f} "
-        "times (medians of the rounds).**\n\n"
-        "| caches | way | median, s | least | most | of the processor, s |\n|---|---|---|---|---|---|\n"
+        "| caches | way | median, s | least | most | of the processor, s | times as fast as the plain way |\n"
+        "|---|---|---|---|---|---|---|\n"
         f"{rows}\n"
-        "conda_env checks every file by its hash, compiles all bytecode, and flushes to disk; the plain way pins "
-        "nothing but TensorFlow.\n"
+        "*Times as fast* is the median over the rounds. locked_packages and conda_env check every file by its hash and "
+        "compile all bytecode; the plain way pins nothing but TensorFlow.\n"
     )
 
 

@@ -29,7 +29,9 @@ options:
 EXAMPLES = r"""
 - name: End here outside of the window
   ansible.builtin.meta: end_play
-  when: ['22:00-06:00'] | gpulab.workstation.window_closed(now()) | length > 0
+  when: windows | gpulab.workstation.window_closed(now()) | length > 0
+  vars:
+    windows: ["22:00-06:00"]
 """
 
 RETURN = r"""

@@ -93,6 +93,7 @@ def test_a_drained_machine_is_given_back_in_every_outcome_but_a_failure(lab: Lab
         f"rollout_{word}_command": f"sh -c 'echo {word} {{{{ inventory_hostname }}}} >> {journal}'"
         for word in ("drain", "undrain")
     }
+    hooks["gpulab_report_directory"] = str(tmp_path / "kept")  # a lab keeps its reports
     occupy(lab, "desk-3", WORK)
     lab.change("desk-2", trouble={"tensorflow": "no room left"})
     run = rollout(lab, **hooks)
@@ -101,5 +102,13 @@ def test_a_drained_machine_is_given_back_in_every_outcome_but_a_failure(lab: Lab
     assert {line for line in said if line.startswith("undrain")} == {
         f"undrain {host}" for host in lab.inventory if host != "desk-2"
     }, run.said
-    assert run.records["desk-3"]["skipped"] == "It is in use: python3 of ada computes on GPU 0."
+    assert "[desk-3] It is in use: python3 of ada computes on GPU 0." in run.said
     assert waves(run)[-1][-1] == "desk-3"
+    # A person mends it; the next run finds it as planned, and gives it back.
+    lab.change("desk-2", trouble={})
+    assert lab.play("site", "--limit", "desk-2").code == 0
+    journal.write_text("")
+    occupy(lab, "desk-3")
+    again = rollout(lab, **hooks)
+    assert again.code == 0, again.said
+    assert journal.read_text().splitlines() == ["undrain desk-2", "drain desk-3", "undrain desk-3"]

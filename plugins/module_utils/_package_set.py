@@ -102,11 +102,18 @@ class PackageSet:
         changed = any((repaired, switch, plan.transaction, stale, self._holds_differ(found, hold, state)))
         after = self._only_owned(_predicted(before, plan))
         if changed and not check:
+            on_record = read_text(self._memory)
             # Half of an interrupted change is nothing to go back to.
             if before and not repaired and (plan.install or plan.remove):
                 kernels = {name: v for name, v in found.installed.items() if matches(name, self._request.follows)}
                 self._remember({**before, **kernels}, found.stream)
-            self._carry_out(plan, stale)
+            try:
+                self._carry_out(plan, stale)
+            except PackageError:
+                # A change that never began replaced nothing: the way back is still the one from the change before.
+                if self._owned(self._manager.find(self._request)) == before:
+                    write_text(self._memory, on_record)
+                raise
             after = self._owned(self._manager.find(self._request))
             self._hold(hold and state != "absent", sorted(after))
         anchor = anchor_of(self._request.anchor, before)

@@ -297,6 +297,15 @@ def test_a_transaction_that_fails_leaves_the_pins_of_the_old_version(debian: Deb
     with pytest.raises(PackageError, match="it goes on where it stopped"):
         _set(debian, tmp_path, "2").ensure(state="present", hold=True, check=False)
     assert "version 1-*" in (tmp_path / "etc/apt/preferences.d/gpulab-nvidia-driver.pref").read_text()
+
+
+def test_a_transaction_that_never_began_is_nothing_to_go_back_from(debian: Debian, tmp_path: Path) -> None:
+    _set(debian, tmp_path, "1").ensure(state="present", hold=True, check=False)
+    _set(debian, tmp_path, "2").ensure(state="present", hold=True, check=False)
+    debian.offered["nvidia-smi"].insert(0, "3-1")
+    debian.breaks = True
+    with pytest.raises(PackageError):
+        _set(debian, tmp_path, "3").ensure(state="present", hold=True, check=False)
     debian.breaks = False
     assert _set(debian, tmp_path).ensure(state="previous", hold=True, check=False).plan.version == "1"
 

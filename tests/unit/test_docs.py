@@ -54,7 +54,7 @@ def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", PROSE.sub("", text(page))):
         if re.match(r"(https?|mailto):", target):
             continue
-        path, _, anchor = target.partition("#")
+        path, _hash, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), target
         assert not anchor or anchor in anchors(there), target

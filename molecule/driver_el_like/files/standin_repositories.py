@@ -236,8 +236,8 @@ def cudnn(folder: Path, version: str) -> None:
 def streams(folder: Path) -> str:
     """What makes streams of NVIDIA's packages for EL 9: two for each branch, and two of the newest, one the default."""
     documents = []
-    branches = {version.split(".")[0] for version in DRIVERS}
-    newest = DRIVERS[-1].split(".")[0]
+    branches = {version.partition(".")[0] for version in DRIVERS}
+    newest = DRIVERS[-1].partition(".")[0]
     for branch, name in [*((branch, branch) for branch in sorted(branches)), (newest, "latest")]:
         for flavour, word, meta in (("open", "open", "nvidia-open"), ("dkms", "latest", "cuda-drivers")):
             stream = "open-dkms" if (name, flavour) == ("latest", "open") else f"{name}-{flavour}"

@@ -29,9 +29,8 @@ class test: is_built_with_cuda = staticmethod(lambda: True)
 }
 
 with_mounts = pytest.mark.skipif(
-    CHECKOUT.is_relative_to("/tmp")
-    or subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode != 0,
-    reason="NOT CHECKED: another /tmp can be had only where mounts are allowed, and for a checkout that is not in it",
+    subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode != 0,
+    reason="NOT CHECKED: another /tmp can be had only where mounts are allowed",
 )
 
 

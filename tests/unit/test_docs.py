@@ -113,3 +113,14 @@ def test_every_message_that_troubleshooting_begins_from_is_in_the_code():
         part for part in parts if part.strip(" .;?") and re.sub(r"[\s\"'()]+", " ", part).strip(" .;?") not in said
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("kind", ["modules", "filter"])
+def test_the_changelog_names_every_plugin_once(kind):
+    releases = yaml.safe_load((CHECKOUT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8"))["releases"]
+    lists = [
+        release.get("modules", []) if kind == "modules" else release.get("plugins", {}).get(kind, [])
+        for release in releases.values()
+    ]
+    told = [entry["name"] for entries in lists for entry in entries]
+    assert sorted(told) == sorted(path.stem for path in (CHECKOUT / "plugins" / kind).glob("*.py"))

@@ -79,7 +79,16 @@ class Apt:
             interrupted = ["dpkg"]
         names = _relevant(request, installed)
         policy = _checked(self._run, ["apt-cache", "policy", *names]) if names else ""
-        return Found(installed=installed, available=parse_policy(policy), held=held, interrupted=interrupted)
+        available = parse_policy(policy)
+        following = [name for name in sorted(available) if matches(name, request.follows)]
+        records = _checked(self._run, ["apt-cache", "show", *following]) if following else ""
+        return Found(
+            installed=installed,
+            available=available,
+            held=held,
+            interrupted=interrupted,
+            made_for=parse_made_for(records, owned=request.owned),
+        )
 
     def _status(self) -> Tuple[Dict[str, str], Set[str], List[str]]:
         form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
@@ -333,6 +342,20 @@ def parse_policy(text: str) -> Dict[str, List[str]]:
             if version not in versions:
                 versions.append(version)
     return available
+
+
+def parse_made_for(text: str, *, owned: Sequence[str]) -> Dict[str, Dict[str, List[Tuple[str, str]]]]:
+    """Return, by name and version, what the records of ``apt-cache show`` ask of the versions of ``owned`` packages."""
+    made_for: Dict[str, Dict[str, List[Tuple[str, str]]]] = {}
+    for record in re.sub(r"\n[ \t]+", " ", text).split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in record.splitlines() if ": " in line)
+        # What modules stand for, they are of; what they depend on, they were made for.
+        said = ", ".join(fields[name] for name in ("Provides", "Pre-Depends", "Depends") if name in fields)
+        relations = re.findall(r"([^\s,|:(]+)(?::\w+)? \(([<>=]+) ([^)\s]+)\)", said)
+        of_the_set = [(how, version) for name, how, version in relations if matches(name, owned)]
+        if of_the_set:
+            made_for.setdefault(fields["Package"], {})[fields["Version"]] = of_the_set
+    return made_for
 
 
 def parse_removals(text: str) -> List[str]:

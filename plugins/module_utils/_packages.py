@@ -10,11 +10,15 @@ carried out as one transaction by ``_package_managers``.
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cmp_to_key
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+# How packages relate to versions of others, as Debian writes it.
+_HOLDS = {"<<": operator.lt, "<=": operator.le, "=": operator.eq, ">=": operator.ge, ">>": operator.gt}
 
 
 class PackageError(RuntimeError):
@@ -61,6 +65,8 @@ class Found:
         held: Names that upgrades leave alone.
         interrupted: Names that an interrupted run left unpacked but not configured, or half removed.
         stream: The enabled dnf module stream of the request's module, in the request's form.
+        made_for: Of packages that follow the kernel, which versions of the set each of theirs was made for, by name and
+            own version: relations (``<=``, version) that all have to hold.
     """
 
     installed: Mapping[str, str]
@@ -68,6 +74,7 @@ class Found:
     held: Iterable[str] = ()
     interrupted: Sequence[str] = ()
     stream: str = ""
+    made_for: Mapping[str, Mapping[str, Sequence[Tuple[str, str]]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -199,9 +206,14 @@ def _known(name: str, found: Found) -> bool:
 
 
 def _choose(*, request: Request, found: Found, sources_pending: bool) -> Sequence[str]:
-    for names in request.choices:
-        if all(_known(name, found) for name in names):
+    known = [names for names in request.choices if all(_known(name, found) for name in names)]
+    for names in known:
+        version = _set_version(request=request, found=found, names=names, pending=False)
+        made = [name for name in names if name in found.made_for]
+        if all(_fitting(name, version=version, found=found, reselect=request.reselect) for name in made):
             return names
+    if known:
+        return known[-1]
     if sources_pending:
         return request.choices[-1]
     missing = [name for name in request.choices[-1] if not _known(name, found)]
@@ -236,12 +248,24 @@ def _exact(name: str, version: str, found: Found) -> str:
     return fitting[0]
 
 
+def _fitting(name: str, *, version: str, found: Found, reselect: bool) -> List[str]:
+    """Return the versions of ``name`` that go with ``version`` of the set, the one that is here first."""
+    current = [] if reselect else [found.installed.get(name, "")]
+    candidates = [own for own in (*current, *found.available.get(name, ())) if own]
+    return [own for own in candidates if _goes_with(own, version, found.made_for.get(name, {}).get(own))]
+
+
+def _goes_with(own: str, version: str, made_for: Optional[Sequence[Tuple[str, str]]]) -> bool:
+    if made_for is None:
+        return upstream(own) == version
+    return all(_HOLDS[relation](_compare(version, upstream(bound)), 0) for relation, bound in made_for)
+
+
 def _target(name: str, *, version: str, found: Found, reselect: bool) -> str:
-    """Return the version that ``name`` should have: the set's where there is one, else its own newest, else none."""
+    """Return the version that ``name`` should have: one that goes with the set's, else its own newest, else none."""
     current, offered = found.installed.get(name, ""), found.available.get(name, ())
     if version:
-        candidates = offered if reselect else (current, *offered)
-        fitting = [candidate for candidate in candidates if candidate and upstream(candidate) == version]
+        fitting = _fitting(name, version=version, found=found, reselect=reselect)
         if fitting:
             return fitting[0]
     if current and (current in offered):

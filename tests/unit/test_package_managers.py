@@ -11,6 +11,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_manage
     Dnf,
     package_manager,
     parse_dpkg_status,
+    parse_made_for,
     parse_policy,
     parse_removals,
 )
@@ -56,6 +57,26 @@ def test_a_version_that_only_the_machine_has_or_a_pin_forbids_is_not_on_offer() 
         " *** 1-1 100\n        100 /var/lib/dpkg/status\n"
     )
     assert parse_policy(text) == {}
+
+
+def test_for_which_driver_modules_were_compiled_is_read_from_their_dependencies() -> None:
+    text = (
+        "Package: modules\nVersion: 2\nProvides: prebuilt, nvidia-dkms-580 (= 580.178.04-0ubuntu1)\n\n"
+        "Package: modules\nVersion: 1\nPre-Depends: linux-image\n"
+        "Depends: linux-image-6.8 | linux-image-unsigned-6.8, nvidia-common-580 (<= 580.95.05-1),\n"
+        " nvidia-common-580:any (>= 580.95.05), modules-6.8 (= 6.8.0-85.85)\n"
+    )
+    assert parse_made_for(text, owned=["nvidia-*"]) == {
+        "modules": {"2": [("=", "580.178.04-0ubuntu1")], "1": [("<=", "580.95.05-1"), (">=", "580.95.05")]}
+    }
+
+
+def test_apt_asks_for_whom_modules_were_compiled_where_a_source_offers_them() -> None:
+    request = Request(name="driver", choices=[["nvidia-smi", "modules-6.8", "modules-6.9"]], follows=["modules-*"])
+    offer = "modules-6.8:\n  Version table:\n     1 500\n        500 http://mirror.example Packages\nmodules-6.9:\n"
+    machine = Machine({"apt-cache policy": offer})
+    Apt(run=machine).find(request)
+    assert "apt-cache show modules-6.8" in machine.asked
 
 
 def test_what_dpkg_left_half_way_is_told_from_what_is_installed_and_held() -> None:

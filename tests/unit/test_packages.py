@@ -202,3 +202,40 @@ def test_headers_that_no_source_has_any_more_are_said_to_be_missing() -> None:
     found = Found(installed={}, available={**OFFERED, "headers": ["0:6.1.200-1"]})
     with pytest.raises(PackageError, match="offers headers 6\\.1"):
         plan_present(request=_request(exact={"headers": "6.1.192-2"}), found=found)
+
+
+# Modules that a distribution compiled: of the kernel's version, and made for one version of the driver.
+MODULES = {**OFFERED, "modules-6.8": ["6.8.0-85.85+1", "6.8.0-85.85"]}
+MADE_FOR = {
+    "modules-6.8": {
+        "6.8.0-85.85+1": [("=", "535.309.01-1")],
+        "6.8.0-85.85": [("<=", "535.261.03-1"), (">=", "535.261.03")],
+    }
+}
+COMPILED = ["driver-smi", "modules-6.8"]
+BUILT_HERE = ["driver-smi", "headers"]
+
+
+def _modules_plan(release: str, installed: Dict[str, str], offered: Dict[str, List[str]] = MODULES) -> Dict[str, str]:
+    request = _request(choices=[COMPILED, BUILT_HERE], anchor=["driver-smi"], release=release, follows=["modules-*"])
+    return plan_present(request=request, found=Found(installed=installed, available=offered, made_for=MADE_FOR)).install
+
+
+@pytest.mark.parametrize(
+    ("release", "modules"),
+    [("535.261.03", "6.8.0-85.85"), ("535.309.01", "6.8.0-85.85+1"), ("535", "6.8.0-85.85+1")],
+)
+@pytest.mark.parametrize("here", ["", "6.8.0-85.85", "6.8.0-85.85+1"])
+def test_compiled_modules_are_those_made_for_the_driver(here: str, release: str, modules: str) -> None:
+    plan = _modules_plan(release, {"modules-6.8": here} if here else {})
+    assert plan.get("modules-6.8", here) == modules
+
+
+def test_modules_are_built_here_where_none_is_made_for_the_driver() -> None:
+    offered = {**MODULES, "modules-6.8": ["6.8.0-85.85+1"]}
+    assert set(_modules_plan("535.261.03", {}, offered)) == set(BUILT_HERE)
+
+
+def test_modules_that_are_here_stay_with_their_driver_though_no_source_has_them_any_more() -> None:
+    offered = {"driver-smi": ["535.309.01-0+deb12u1"], "modules-6.8": ["6.8.0-85.85+1"]}
+    assert not _modules_plan("535", {"driver-smi": "535.261.03-1", "modules-6.8": "6.8.0-85.85"}, offered)

@@ -22,19 +22,10 @@ StopWhenUnneeded=true
 [Service]
 ExecStart=/usr/bin/nvidia-persistenced --user nvidia-persistenced --no-persistence-mode --verbose
 """
-# What DKMS would build is in the package; where and when it comes to lie is DKMS's. With the first file the build
-# fails; with the second the machine loses its power in the middle of it: apt and dpkg are killed.
+# What DKMS would build is in the package; where and when it comes to lie is DKMS's.
 DKMS = f"""#!/bin/sh
 set -e
 [ "$1" = configure ] || exit 0
-if [ -e /etc/standin/build_fails ]; then
-  echo "Error! Bad return status for module build on kernel: {KERNEL} (x86_64)" >&2
-  exit 10
-fi
-if [ -e /etc/standin/power_fails ]; then
-  rm /etc/standin/power_fails
-  kill -KILL $(ps -o ppid= -p $PPID) $PPID
-fi
 install -D -m 644 /usr/src/$DPKG_MAINTSCRIPT_PACKAGE/nvidia.ko /lib/modules/{KERNEL}/updates/dkms/nvidia.ko
 depmod {KERNEL}
 """

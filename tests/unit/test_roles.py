@@ -78,3 +78,13 @@ def test_booleans_mean_what_they_say_on_a_command_line(role):
         if expression.search(line)
     ]
     assert found == []
+
+
+def test_what_a_playbook_reads_of_a_role_is_written_by_it() -> None:
+    """A name from inside a role (`__role_x`) would come to nothing, without a word, when the role renames it."""
+    inside = re.compile(rf"\b__(?:{'|'.join(NAMES)})_\w+")
+
+    def names(folder: Path) -> set:
+        return {name for path in folder.rglob("*.yml") for name in inside.findall(path.read_text(encoding="utf-8"))}
+
+    assert names(ROLES.parent / "playbooks") <= names(ROLES)

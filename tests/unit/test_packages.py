@@ -216,7 +216,7 @@ COMPILED = ["driver-smi", "modules-6.8"]
 BUILT_HERE = ["driver-smi", "headers"]
 
 
-def _modules_plan(release: str, installed: Dict[str, str], offered: Dict[str, List[str]] = MODULES) -> Dict[str, str]:
+def _modules_plan(release: str, installed: Dict[str, str], offered: Dict[str, List[str]]) -> Dict[str, str]:
     request = _request(choices=[COMPILED, BUILT_HERE], anchor=["driver-smi"], release=release, follows=["modules-*"])
     return plan_present(request=request, found=Found(installed=installed, available=offered, made_for=MADE_FOR)).install
 
@@ -227,7 +227,7 @@ def _modules_plan(release: str, installed: Dict[str, str], offered: Dict[str, Li
 )
 @pytest.mark.parametrize("here", ["", "6.8.0-85.85", "6.8.0-85.85+1"])
 def test_compiled_modules_are_those_made_for_the_driver(here: str, release: str, modules: str) -> None:
-    plan = _modules_plan(release, {"modules-6.8": here} if here else {})
+    plan = _modules_plan(release, {"modules-6.8": here} if here else {}, MODULES)
     assert plan.get("modules-6.8", here) == modules
 
 

@@ -37,24 +37,23 @@ LOCKS = CHECKOUT / "roles/tensorflow/files/locks"
 
 @dataclass(frozen=True)
 class System:
-    """A distribution's release: its Python and glibc, its archives as (folder, address, suites), and who signs them."""
+    """A release: its Python and glibc, the suites of its archives by their folder, and who signs them."""
 
     python: str
     glibc: int
-    archives: tuple[tuple[str, str, tuple[str, ...]], ...]
+    suites: dict[str, tuple[str, ...]]
     components: str
     keyring: str
 
 
 def debian(suite: str, python: str, glibc: int) -> System:
-    archive = ("debian", "http://deb.debian.org/debian", (suite, f"{suite}-updates"))
-    security = ("debian-security", "http://security.debian.org/debian-security", (f"{suite}-security",))
-    return System(python, glibc, (archive, security), "main", "debian-archive-keyring")
+    suites = {"debian": (suite, f"{suite}-updates"), "debian-security": (f"{suite}-security",)}
+    return System(python, glibc, suites, "main", "debian-archive-keyring")
 
 
 def ubuntu(suite: str, python: str, glibc: int) -> System:
-    archive = ("ubuntu", "http://archive.ubuntu.com/ubuntu", (suite, f"{suite}-updates", f"{suite}-security"))
-    return System(python, glibc, (archive,), "main universe", "ubuntu-archive-keyring")
+    suites = {"ubuntu": (suite, f"{suite}-updates", f"{suite}-security")}
+    return System(python, glibc, suites, "main universe", "ubuntu-archive-keyring")
 
 
 SYSTEMS = {
@@ -63,6 +62,8 @@ SYSTEMS = {
     "ubuntu-22.04": ubuntu("jammy", "3.10", 35),
     "ubuntu-24.04": ubuntu("noble", "3.12", 39),
 }
+# An archive as (folder, address, suites).
+Archive = tuple[str, str, tuple[str, ...]]
 
 
 def main() -> None:
@@ -73,6 +74,12 @@ def main() -> None:
     parser.add_argument("--build", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dataset", action="store_true", help="with the published images")
     parser.add_argument("--place", default="/srv/gpulab-bundle", help="where the machines will find the folder")
+    parser.add_argument(
+        "--archive",
+        action="append",
+        help="an address of the distribution's archive that ends in /debian, /debian-security or /ubuntu, for each of "
+        "these; those of this machine's apt unless given",
+    )
     asked = parser.parse_args()
     lock = LOCKS / f"tensorflow-{asked.build}-{asked.tensorflow}.txt"
     if not lock.exists():
@@ -85,12 +92,22 @@ def main() -> None:
     if not system_keyring(system).exists():
         parser.error(f"{system_keyring(system)} is missing: install the package that has it")
 
+    addresses = [address.rstrip("/") for address in asked.archive or own_archives()]
+    archives = [
+        (folder, address, suites)
+        for folder, suites in system.suites.items()
+        for address in addresses
+        if address.endswith(f"/{folder}")
+    ]
+    if sorted(folder for folder, _address, _suites in archives) != sorted(system.suites):
+        parser.error(f"name one --archive for each of {', '.join(system.suites)}; known here: {', '.join(addresses)}")
+
     # Whole or not at all: it gets its name when everything is in it.
     draft = asked.to.with_name(f"{asked.to.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     fetch_wheels(system, [lock, LOCKS / "uv.txt"], draft / "wheels")
-    fetch_packages(system, draft / "apt", f"{asked.place}/apt")
+    fetch_packages(system, archives, draft / "apt", f"{asked.place}/apt")
     if asked.dataset:
         fetch_images(draft / "images")
     for path in [draft, *draft.rglob("*")]:
@@ -102,6 +119,12 @@ def main() -> None:
     draft.rename(asked.to)
     size = sum(path.stat().st_size for path in asked.to.rglob("*") if path.is_file())
     print(f"{asked.to}: {len(sums)} files, {size / 2**20:.0f} MiB. Bring it to {asked.place}, and set gpulab_bundle.")
+
+
+def own_archives() -> list[str]:
+    """Where this machine's apt fetches from."""
+    listed = subprocess.check_output(["apt-get", "indextargets", "--format", "$(REPO_URI)"], text=True)
+    return sorted({address.rstrip("/") for address in listed.split()})
 
 
 def fetch_wheels(system: System, locks: list[Path], to: Path) -> None:
@@ -141,7 +164,7 @@ def for_machine(lock: str, machine: dict[str, str]) -> Iterator[str]:
             yield " ".join([str(requirement), *(f"--hash={value}" for value in hashes)])
 
 
-def fetch_packages(system: System, to: Path, place: str) -> None:
+def fetch_packages(system: System, archives: list[Archive], to: Path, place: str) -> None:
     """Fetch what os_prep installs, with all it depends on, laid out and signed as in the archives."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -149,7 +172,7 @@ def fetch_packages(system: System, to: Path, place: str) -> None:
             (root / folder).mkdir(parents=True)
         (root / "state/status").touch()  # as if nothing were installed: then nothing is missing anywhere
         signed = f"[arch=amd64 signed-by={system_keyring(system)}]"
-        sources = [(uri, suite) for folder, uri, suites in system.archives for suite in suites]
+        sources = [(uri, suite) for folder, uri, suites in archives for suite in suites]
         (root / "etc/sources.list").write_text(
             "".join(f"deb {signed} {uri} {suite} {system.components}\n" for uri, suite in sources)
         )
@@ -167,7 +190,7 @@ def fetch_packages(system: System, to: Path, place: str) -> None:
             [*apt, "--print-uris", "install", *packages], check=True, capture_output=True, text=True
         )
         subprocess.run([*apt, "--download-only", "install", *packages], check=True, stdout=subprocess.DEVNULL)
-        for folder, uri, suites in system.archives:
+        for folder, uri, suites in archives:
             for suite in suites:
                 name = f"{uri.partition('://')[2].replace('/', '_')}_dists_{suite}_InRelease"
                 fetch_indexes(root / "state/lists" / name, f"{uri}/dists/{suite}", to / folder / "dists" / suite)
@@ -181,7 +204,7 @@ def fetch_packages(system: System, to: Path, place: str) -> None:
     (to / "sources.list").write_text(
         "".join(
             f"deb {signed} file:{place}/{folder} {suite} {system.components}\n"
-            for folder, uri, suites in system.archives
+            for folder, uri, suites in archives
             for suite in suites
         )
     )

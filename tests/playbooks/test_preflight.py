@@ -19,7 +19,7 @@ DECIDED = {
     "cudnn": {},
     "anaconda": {"anaconda_state": "absent"},  # nothing is fetched: its publisher is out of a test's reach
     "tensorflow": {"tensorflow_env_manager": "venv"},
-    "lab_cache": {},
+    "lab_cache": {"lab_cache_index": "https://index.example/"},
     "pull": {"pull_url": "https://git.lab.example/gpulab.git"},
     "cifar10": {"cifar10_dataset": "generated", "cifar10_python": sys.executable},
 }

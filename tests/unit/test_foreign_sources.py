@@ -46,7 +46,7 @@ NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
             "apt/sources.list.d/gpulab-nvidia.sources", f"Types: deb\nURIs: {NVIDIA}\nSuites: /\n", [], id="ours"
         ),
         pytest.param("yum.repos.d/gpulab-nvidia.repo", f"[gpulab-nvidia]\nbaseurl={NVIDIA}\n", [], id="ours for dnf"),
-        pytest.param("apt/sources.list", "deb http://deb.debian.org/debian bookworm main non-free\n", [], id="Debian"),
+        pytest.param("apt/sources.list", "deb http://archive.example/debian bookworm main non-free\n", [], id="Debian"),
         pytest.param(
             "apt/sources.list.d/ctk.list",
             "deb https://nvidia.github.io/libnvidia-container/stable/deb/amd64 /\n",

@@ -29,7 +29,7 @@ SOUND = {
     "controller_path": "files/lock.txt",
     "url": "https://me:word@mirror.example:8443/simple",
     "place": "https://mirror.example/cuda/repos",
-    "upstream": "https://pypi.org/",
+    "upstream": "https://mirror.example/",
     "network": "10.1.0.0/16",
     "host": "desk-1.lab.example",
     "channel": "conda-forge/label/main",

@@ -134,6 +134,12 @@ def users(source: Optional[str]) -> List[str]:
     return line.group(1).split(", ") if line else []
 
 
+def address(source: Optional[str]) -> str:
+    """Return where the repository is, as the text of its source file tells; nothing where it does not."""
+    line = re.search(r"(?m)^(?:URIs: |baseurl=)(.*)$", source or "")
+    return line.group(1) if line else ""
+
+
 def apt_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str, str]:
     """Return the files that make apt use ``repo``, by their path from the root.
 

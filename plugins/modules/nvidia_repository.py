@@ -25,6 +25,7 @@ options:
   mirror:
     description:
       - The address above the distributions' folders, or a directory of the target that has the same layout.
+      - Who leaves the repository needs to name none; the others keep theirs.
     type: str
     default: https://developer.download.nvidia.com/compute/cuda/repos
   used_by:
@@ -114,11 +115,17 @@ def _wanted(module, system, apt, used_by):
     own = (nvidia.KEYRING, nvidia.APT_SOURCE, nvidia.APT_PINS) if apt else (nvidia.RPM_KEY, nvidia.RPM_SOURCE)
     if not used_by:
         return None, {f"/{path}": None for path in own}
-    options = {name: module.params[name] for name in ("mirror", "key", "fingerprint")}
-    repo = nvidia.repository(system=system, **options)
-    # A prediction needs no network: the key's text does not decide whether anything changes.
-    key_path = f"/{own[0]}"
-    key = read_text(key_path) if module.check_mode else _key(key_path, repo.url + repo.key, repo.fingerprint)
+    key_path, source_path = f"/{own[0]}", f"/{own[1]}"
+    key = read_text(key_path)
+    if module.params["state"] == "absent":
+        # Who leaves has no say in where the others find it.
+        repo = nvidia.Repository(nvidia.address(read_text(source_path)), key="", fingerprint="")
+    else:
+        given = {name: module.params[name] for name in ("mirror", "key", "fingerprint")}
+        repo = nvidia.repository(system=system, **given)
+        # A prediction needs no network: the key's text does not decide whether anything changes.
+        if not module.check_mode:
+            key = _key(key_path, repo.url + repo.key, repo.fingerprint)
     compose = nvidia.apt_files if apt else nvidia.dnf_files
     files = {f"/{path}": text for path, text in compose(repo=repo, key=key or "", used_by=used_by).items()}
     # Two sources of one address with different keys make apt refuse to work at all.
@@ -129,10 +136,22 @@ def _index(run, apt):
     """Fetch the repository's index, so that a wrong address or signature is known now and by its name."""
     only = ["-o", f"Dir::Etc::SourceList=/{nvidia.APT_SOURCE}", "-o", "Dir::Etc::SourceParts=-"]
     strict = ["-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"]
-    argv = ["apt-get", *only, *strict, "update"] if apt else ["dnf", "-y", "--repo=gpulab-nvidia", "makecache"]
+    dnf = ["dnf", "-y", "--setopt=exit_on_lock=1", "--repo=gpulab-nvidia", "makecache"]
+    argv = ["apt-get", *only, *strict, "update"] if apt else dnf
     status, out, err = run(argv)
     if status != 0:
         raise nvidia.RepositoryError(f"NVIDIA's repository cannot be used. {explain(out + err)}")
+
+
+def _use(run, apt, before):
+    """Fetch the index, or put the files of ``before`` back."""
+    try:
+        _index(run, apt)
+    except nvidia.RepositoryError:
+        # A source that cannot be used would make every later apt and dnf run fail.
+        for path, text in before.items():
+            write_text(path, text)
+        raise
 
 
 def _distrust(run, key):
@@ -165,7 +184,12 @@ def main() -> None:
         before = {path: read_text(path) for path in files}
         changed = sorted(path for path in files if files[path] != before[path])
         if changed and not module.check_mode:
-            _change(quiet_runner(module), apt, files, before, url)
+            for path, text in files.items():
+                write_text(path, text)
+            if wanted["state"] == "present":
+                _use(quiet_runner(module), apt, before)
+            elif not used_by and not apt:
+                _distrust(quiet_runner(module), before[f"/{nvidia.RPM_KEY}"])
     except nvidia.RepositoryError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -177,22 +201,6 @@ def main() -> None:
             for path in changed
         ],
     )
-
-
-def _change(run, apt, after, before, url):
-    for path, text in after.items():
-        write_text(path, text)
-    if not url:
-        if not apt:
-            _distrust(run, before[f"/{nvidia.RPM_KEY}"])
-        return
-    try:
-        _index(run, apt)
-    except nvidia.RepositoryError:
-        # A source that cannot be used would make every later apt and dnf run fail.
-        for path, text in before.items():
-            write_text(path, text)
-        raise
 
 
 if __name__ == "__main__":

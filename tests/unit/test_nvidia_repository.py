@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Dict
+from typing import Callable, Dict, Tuple
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
 from ansible_collections.gpulab.workstation.plugins.module_utils import _openpgp
+from ansible_collections.gpulab.workstation.plugins.modules import nvidia_repository as module
 
 KEY = (Path(__file__).parents[1] / "fixtures/packages/gpg_key_good.asc").read_bytes()
 TWO_KEYS = (Path(__file__).parents[1] / "fixtures/packages/gpg_key_two.asc").read_bytes()
@@ -104,3 +107,33 @@ def test_dnf_checks_packages_and_index() -> None:
     repo = nvidia.Repository("http://mirror.example/rhel9/x86_64/", "k.pub", FINGERPRINT)
     source = nvidia.dnf_files(repo=repo, key="KEY", used_by=["nvidia_driver"])[nvidia.RPM_SOURCE]
     assert {"gpgcheck=1", "repo_gpgcheck=1", f"gpgkey=file:///{nvidia.RPM_KEY}"} <= set(source.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("system", "compose", "paths"),
+    [
+        (_system("debian", "12", "debian"), nvidia.apt_files, (nvidia.KEYRING, nvidia.APT_SOURCE)),
+        (_system("rocky", "9.5", "redhat"), nvidia.dnf_files, (nvidia.RPM_KEY, nvidia.RPM_SOURCE)),
+    ],
+    ids=["apt", "dnf"],
+)
+def test_who_leaves_a_repository_leaves_it_to_the_others_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    system: Dict[str, str],
+    compose: Callable[..., Dict[str, str]],
+    paths: Tuple[str, str],
+) -> None:
+    key, source = paths
+    repo = nvidia.Repository("http://mirror.example/folder/", "k.pub", FINGERPRINT)
+    files = {f"/{path}": text for path, text in compose(repo=repo, key="KEY", used_by=["cuda", "cudnn"]).items()}
+    monkeypatch.setattr(module, "read_system", lambda places: system)
+    monkeypatch.setattr(module, "read_text", files.get)
+    monkeypatch.setattr(module, "write_text", files.__setitem__)
+    monkeypatch.setattr(module, "quiet_runner", lambda _module: lambda argv: pytest.fail(f"{argv} is not needed"))
+    leave = {"state": "absent", "used_by": "cudnn", "mirror": "http://other.example", "fingerprint": "0" * 40}
+    with patch_module_args(leave), pytest.raises(SystemExit):
+        module.main()
+    assert json.loads(capsys.readouterr().out)["url"] == repo.url
+    assert files[f"/{source}"] == compose(repo=repo, key="KEY", used_by=["cuda"])[source]
+    assert files[f"/{key}"] == "KEY"

@@ -13,6 +13,7 @@ import configparser
 import glob
 import os
 import re
+import time
 from collections import Counter
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
@@ -31,6 +32,10 @@ Run = Callable[[Sequence[str]], Tuple[int, str, str]]
 
 # How long to wait, in seconds, for another package manager to let go of its lock.
 LOCK_TIMEOUT = 120
+# How often to look, in seconds, where neither apt nor dnf waits for a given time by itself.
+LOCK_PAUSE = 2
+# What dnf ends with when it is told not to wait for a lock (exit_on_lock): by itself it would for ever.
+DNF_LOCKED = 200
 
 
 def package_manager(*, family: str, run: Run, root: str = "/") -> Union[Apt, Dnf]:
@@ -49,7 +54,21 @@ def package_manager(*, family: str, run: Run, root: str = "/") -> Union[Apt, Dnf
 def quiet_runner(module: Any) -> Run:
     """Return what runs commands for an AnsibleModule: nobody is asked anything, and messages are in English."""
     environment = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C"}
-    return lambda argv: module.run_command(list(argv), environ_update=environment)
+    return patient(lambda argv: module.run_command(list(argv), environ_update=environment))
+
+
+def patient(run: Run) -> Run:
+    """Return ``run`` as one that tries again, for LOCK_TIMEOUT seconds, where another program's lock is in the way."""
+
+    def try_again(argv: Sequence[str]) -> Tuple[int, str, str]:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while True:
+            status, out, err = run(argv)
+            if not _locked_out(status, err) or time.monotonic() >= deadline:
+                return status, out, err
+            time.sleep(LOCK_PAUSE)
+
+    return try_again
 
 
 class Apt:
@@ -166,7 +185,7 @@ class Dnf:
     # Locks stand against our own upgrades too; they are written anew after each one. What the set needed may be of use
     # to others, and stays.
     _DNF = (
-        "dnf", "-y", "--disableplugin=versionlock",
+        "dnf", "-y", "--disableplugin=versionlock", "--setopt=exit_on_lock=1",
         "--setopt=install_weak_deps=False", "--setopt=clean_requirements_on_remove=False",
     )  # fmt: skip
 
@@ -376,6 +395,11 @@ def parse_versionlock(lines: Sequence[str], installed: Mapping[str, str]) -> Set
     """Return the installed packages that are locked at the version they have."""
     locks = {line.strip() for line in lines}
     return {name for name, version in installed.items() if f"{name}-{version}.*" in locks}
+
+
+def _locked_out(status: int, err: str) -> bool:
+    """Whether a command did nothing for want of a lock: apt's for indexes and downloads, or one of dnf's."""
+    return status == DNF_LOCKED or bool(re.search(r"Could not get lock /var/(lib/apt/lists|cache/apt/archives)/", err))
 
 
 def _locked_name(line: str) -> str:

@@ -27,7 +27,11 @@ TROUBLES: List[Trouble] = [
         "Another package manager is at work: process {pid} ({who}) holds {lock}. Let it end and run this again.",
     ),
     Trouble(
-        r"Could not get lock|Unable to acquire the dpkg frontend lock|Waiting for process with pid",
+        r"already locked by (?P<pid>\d+)\s+The application with PID \d+ is: (?P<who>\S+)",
+        "Another package manager is at work: process {pid} ({who}) holds dnf's lock. Let it end and run this again.",
+    ),
+    Trouble(
+        r"Could not get lock|Unable to acquire the dpkg frontend lock",
         "Another package manager is at work. Let it end and run this again.",
     ),
     Trouble(

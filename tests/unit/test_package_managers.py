@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils import _package_managers
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import (
     Apt,
     Dnf,
@@ -14,6 +15,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_manage
     parse_made_for,
     parse_policy,
     parse_removals,
+    patient,
 )
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, Plan, Request
@@ -93,6 +95,41 @@ def test_a_real_debian_machine_has_its_driver_held() -> None:
     assert {"nvidia-smi", "libnvidia-ml1", "nvidia-kernel-dkms"} <= held
     assert "dkms" not in held
     assert interrupted == []
+
+
+LOCKED = [
+    # What apt prints of the lists, for which it does not wait by itself, and dnf with exit_on_lock.
+    (100, "", "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 41 (apt-get)\n"),
+    (200, "", "Metadata cache already locked by 41\n  The application with PID 41 is: dnf\n"),
+]
+
+
+@pytest.mark.parametrize("locked", LOCKED)
+def test_what_another_holds_the_lock_for_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, locked: Tuple[int, str, str]
+) -> None:
+    answers = [locked, locked, (0, "done", "")]
+    waited: List[float] = []
+    monkeypatch.setattr(_package_managers.time, "sleep", waited.append)
+    assert patient(lambda argv: answers.pop(0))(["apt-get", "update"]) == (0, "done", "")
+    assert len(waited) == 2
+
+
+@pytest.mark.parametrize("locked", LOCKED)
+def test_a_lock_that_is_never_let_go_is_named_with_who_holds_it(
+    monkeypatch: pytest.MonkeyPatch, locked: Tuple[int, str, str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(_package_managers.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(_package_managers.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    with pytest.raises(PackageError, match=r"Another package manager is at work: process 41 \((apt-get|dnf)\)"):
+        Apt(run=patient(lambda argv: locked)).refresh()
+    assert clock[0] >= _package_managers.LOCK_TIMEOUT
+
+
+def test_nothing_else_is_tried_again() -> None:
+    answers = [(100, "", "E: Unable to locate package x"), (0, "", "")]
+    assert patient(lambda argv: answers.pop(0))(["apt-get", "install", "x"])[0] == 100
 
 
 def test_apt_does_a_change_in_one_transaction_after_a_look_at_it() -> None:

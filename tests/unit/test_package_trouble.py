@@ -14,7 +14,10 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_troubl
             "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?",
             "process 4242 (unattended-upgr) holds /var/lib/dpkg/lock-frontend",
         ),
-        ("Waiting for process with pid 17 to finish.", "Another package manager is at work"),
+        (
+            "RPMDB already locked by 17\n  The application with PID 17 is: dnf\n    Memory : 1.3 M RSS",
+            "process 17 (dnf) holds dnf's lock",
+        ),
         ("E: You don't have enough free space in /var/cache/apt/archives/.", "The disk is full"),
         ("dpkg: error processing archive x.deb: cannot copy: No space left on device", "The disk is full"),
         ("Error: At least 512MB more space needed on the / filesystem.", "The disk is full"),

@@ -118,21 +118,38 @@ def _actions(machines: Iterable[Record]) -> list[Record]:
 
 
 def _waves(waves: Sequence[Record], machines: Iterable[Record]) -> list[Record]:
-    """Each wave with the statuses of its machines, the worst first, when it began, and how long it took in seconds."""
-    statuses = {machine["host"]: machine["status"] for machine in machines}
+    """Each wave with the statuses of its machines, when it began and ended (Unix time in seconds; one that did not
+    begin has not ended), and the turns of its machines; of statuses and machines the worst first.
+    """
+    by_host = {machine["host"]: machine for machine in machines}
     shown = []
     for number, wave in enumerate(waves, start=1):
-        found = [statuses[host] for host in wave["hosts"]]
+        turns = [_turn(by_host[host]) for host in wave["hosts"]]
+        turns.sort(key=lambda turn: (STATUSES.index(turn["status"]), turn["ended"] or 0.0, _natural(turn["host"])))
+        found = [turn["status"] for turn in turns]
+        ended = float(wave["ended"]) if wave["ended"] else None
         shown.append(
             {
                 "number": number,
-                "hosts": list(wave["hosts"]),
                 "statuses": {name: found.count(name) for name in STATUSES if name in found},
-                "began": wave["began"],
-                "seconds": round(float(wave["ended"]) - float(wave["began"]), 1) if wave["ended"] else None,
+                "began": float(wave["began"]),
+                "ended": ended,
+                "seconds": None if ended is None else round(ended - float(wave["began"]), 1),
+                "turns": turns,
             }
         )
     return shown
+
+
+def _turn(machine: Record) -> Record:
+    turn = machine["turn"] or {}
+    return {
+        "host": machine["host"],
+        "status": machine["status"],
+        "skipped": machine["skipped"],
+        "began": turn.get("began"),
+        "ended": turn.get("ended"),
+    }
 
 
 def _differs(machines: Iterable[Record]) -> list[Record]:

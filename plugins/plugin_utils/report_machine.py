@@ -57,6 +57,7 @@ def machine_view(record: Record, *, points: int) -> Record:
         "history": history(proof.get("history") or []),
         "telemetry": telemetry(proof.get("telemetry") or {}, points=points),
         "timings": {name: seconds for name, seconds in (record.get("timings") or {}).items() if seconds},
+        "turn": record.get("turn"),
         "facts": facts(record),
     }
 

@@ -41,6 +41,7 @@ def run_record(variables: Mapping[str, Any], *, check_mode: bool = False) -> dic
         "rolled_back": str(variables.get("gpulab_rolled_back") or ""),
         "unreachable": bool(lost) or any(_silent(variables.get(name)) for name in ("gpulab_gpu", "gpulab_stack")),
         "timings": durations(times),
+        "turn": _turn(times, proof),
     }
 
 
@@ -62,7 +63,25 @@ def _is_of_this_run(proof: Mapping[str, Any] | None, times: Mapping[str, Any]) -
     """Whether a proof, which may be one that failed, was made since the run began; both times are the controller's."""
     if not proof or "start" not in times:
         return False
-    return datetime.datetime.fromisoformat(proof["finished"]).timestamp() >= float(times["start"])
+    return _finished(proof) >= float(times["start"])
+
+
+def _turn(times: Mapping[str, Any], proof: Mapping[str, Any] | None) -> dict[str, float] | None:
+    """A machine's turn in a rollout (Unix time in seconds), up to the last thing that it is known to have finished.
+
+    The machines of a wave go step by step together, so that a mark is late where a machine had to wait for others;
+    the time at which a proof ended is its own.
+    """
+    if "turn" not in times:
+        return None
+    ended = max(map(float, times.values()))
+    if proof and _is_of_this_run(proof, times) and "back" not in times:
+        ended = _finished(proof)
+    return {"began": float(times["turn"]), "ended": ended}
+
+
+def _finished(proof: Mapping[str, Any]) -> float:
+    return datetime.datetime.fromisoformat(proof["finished"]).timestamp()
 
 
 def _silent(result: Mapping[str, Any] | None) -> bool:

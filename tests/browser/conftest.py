@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from browser.samples import audited, fleet, sample
+from browser.samples import audited, fleet, rollout, sample
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -25,19 +25,23 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-RECORDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    "cpu": lambda: [sample("cpu")],
-    "gpu": lambda: [sample("gpu")],
-    "hostile": lambda: [sample("hostile")],
-    "audit": audited,
-    "fleet-40": lambda: fleet(40),
-    "fleet-400": lambda: fleet(400),
+# The records and the waves of each run that a page is made of.
+RUNS: dict[str, Callable[[], tuple[list[dict[str, Any]], list[dict[str, Any]]]]] = {
+    "cpu": lambda: ([sample("cpu")], []),
+    "gpu": lambda: ([sample("gpu")], []),
+    "hostile": lambda: ([sample("hostile")], []),
+    "audit": lambda: (audited(), []),
+    "fleet-40": lambda: (fleet(40), []),
+    "fleet-400": lambda: (fleet(400), []),
+    "rollout-40": lambda: rollout(40),
+    "rollout-400": lambda: rollout(400),
 }
 PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
   vars:
-    gpulab_records: "{{ lookup('ansible.builtin.file', playbook_dir ~ '/records.json') | from_json }}"
+    gpulab_records: "{{ (lookup('ansible.builtin.file', playbook_dir ~ '/run.json') | from_json).records }}"
+    gpulab_timeline: "{{ (lookup('ansible.builtin.file', playbook_dir ~ '/run.json') | from_json).waves }}"
     gpulab_report_dir: "{{ playbook_dir }}/reports"
   tasks:
     - name: Write the report
@@ -52,17 +56,17 @@ def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], pathlib
 
     def page(name: str) -> pathlib.Path:
         if name not in made:
-            made[name] = write_report(tmp_path_factory.mktemp(name), RECORDS[name]())
+            made[name] = write_report(tmp_path_factory.mktemp(name), *RUNS[name]())
         return made[name]
 
     return page
 
 
-def write_report(folder: pathlib.Path, records: list[dict[str, Any]]) -> pathlib.Path:
-    """Run tasks/write_report.yml over ``records``; the path of the page."""
+def write_report(folder: pathlib.Path, records: list[dict[str, Any]], waves: list[dict[str, Any]]) -> pathlib.Path:
+    """Run tasks/write_report.yml over ``records`` and ``waves``; the path of the page."""
     for part in ("files", "tasks", "templates"):
         (folder / part).symlink_to(ROOT / "playbooks" / part)
-    (folder / "records.json").write_text(json.dumps(records), encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps({"records": records, "waves": waves}), encoding="utf-8")
     playbook = folder / "report.yml"
     playbook.write_text(PLAYBOOK, encoding="utf-8")
     run = subprocess.run(

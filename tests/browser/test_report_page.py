@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 import re
@@ -25,6 +26,25 @@ SHADES = """(seconds) => {
   const chart = [...charts].find((candidate) => candidate.scales.x.max > 40);
   const at = (second) => [chart.valToPos(second, 'x', true), chart.bbox.top + 3];
   return seconds.map((second) => chart.ctx.getImageData(...at(second), 1, 1).data.join());
+}"""
+# Of each bar its wave, its status, and where it begins and ends, in % of its lane.
+BARS = """() => [...document.querySelectorAll('.turn')].map((turn) => {
+  const [track, bar] = ['.track', '.bar'].map((part) => turn.querySelector(part).getBoundingClientRect());
+  const share = (x) => (100 * (x - track.left)) / track.width;
+  const wave = [...document.querySelectorAll('.lane')].indexOf(turn.closest('.lane'));
+  return { wave, status: turn.classList[1], begin: share(bar.left), end: share(bar.right) };
+})"""
+# Of each status the contrast of its bar (its edge, where it is hollow) with what is behind it.
+BAR_CONTRAST = """() => {
+  const luminance = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+  const ground = luminance(getComputedStyle(document.querySelector('.timeline')).backgroundColor);
+  return Object.fromEntries([...document.querySelectorAll('.turn')].map((turn) => {
+    const style = getComputedStyle(turn.querySelector('.bar'));
+    const bar = luminance(style.borderTopWidth === '0px' ? style.backgroundColor : style.borderTopColor);
+    return [turn.classList[1], (Math.max(bar, ground) + 0.05) / (Math.min(bar, ground) + 0.05)];
+  }));
 }"""
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -159,22 +179,75 @@ def test_four_hundred_machines_open_and_sort_without_a_wait(visit: Callable[...,
     photograph(page, "fleet-400", whole=False)
 
 
+def test_the_waves_of_a_rollout_lie_over_time(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("rollout-40")
+    lanes = page.locator(".lane")
+    assert [lane.locator(".turn").count() for lane in lanes.all()] == [1, 4, 20, 0]
+    assert lanes.nth(3).inner_text().split("\n")[-1] == "The maintenance window is 22:00-23:10, and it is Thu 23:16."
+    drawn = page.evaluate(BARS)
+    waves = [[bar for bar in drawn if bar["wave"] == wave] for wave in range(3)]
+    for before, after in itertools.pairwise(waves):
+        assert max(bar["end"] for bar in before) <= min(bar["begin"] for bar in after)
+    assert [bar["status"] for bar in waves[1]] == ["unreachable", "skipped", "proved", "proved"]
+    # In use: it had its look, and no more.
+    assert waves[1][1]["end"] - waves[1][1]["begin"] < 1
+    assert waves[1][3]["end"] > waves[1][2]["end"] > waves[1][0]["end"]
+    # Of what failed or was lost only the wave's end is sure, so its line goes on to there.
+    assert page.locator(".turn:is(.failed, .unreachable) .tail").count() == page.locator(".turn .tail").count() == 2
+    photograph(page, "rollout-40")
+
+
+def test_in_a_long_lane_those_that_need_a_person_have_their_names(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("rollout-400")
+    assert page.locator(".lane").nth(2).locator(".turn").count() == 200
+    assert page.locator(".lane").nth(2).locator(".turn.named").count() == 2
+    assert page.locator(".timeline").bounding_box()["height"] < 1600
+    photograph(page, "rollout-400", whole=False)
+
+
+def test_the_keyboard_goes_from_bar_to_bar_and_opens_a_machine(visit: Callable[..., Any]) -> None:
+    page = visit("rollout-40")
+    page.locator(".turn").first.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    lost = "turing-1: unreachable. Last step done at 22:"
+    assert page.locator(".reading").inner_text().startswith(lost)
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith(lost)
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith(lost)
+    page.keyboard.press("End")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    assert page.locator(".detail:visible .tiles").count() == 1
+    assert page.url.endswith("#machine=ada-1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_bars_stand_out_from_their_ground(visit: Callable[..., Any], photograph: Any, scheme: str) -> None:
+    page = visit("rollout-40", scheme=scheme)
+    ratios = page.evaluate(BAR_CONTRAST)
+    assert sorted(ratios) == ["converged", "failed", "proved", "rolled-back", "skipped", "unreachable"]
+    assert min(ratios.values()) >= 3, ratios  # WCAG 2.2, 1.4.11
+    photograph(page, f"rollout-40-{scheme}")
+
+
 def test_hostile_names_are_text_and_nothing_else(visit: Callable[..., Any]) -> None:
     page = visit("hostile")
     text = page.locator("#page").inner_text()
     assert 'lab-</script><script>alert("host")</script> failed.' in text
     assert "<script>alert(1)</script>" in text
     assert page.locator("#page :is(script, img, svg, style, iframe)").count() == 0
-    assert page.locator("body > script").count() == 7
+    assert page.locator("body > script").count() == 8
     addresses = [link.get_attribute("href") for link in visit("fleet-40").locator("a").all()]
     assert all(address.startswith("#machine=") for address in addresses)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["gpu", "fleet-40"])
+@pytest.mark.parametrize("name", ["gpu", "fleet-40", "rollout-40"])
 def test_every_text_has_the_contrast_of_aa(visit: Callable[..., Any], photograph: Any, name: str, scheme: str) -> None:
     page = visit(name, scheme=scheme)
-    if name == "fleet-40":
+    if name != "gpu":
         page.locator(".opener").nth(1).click()
     page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
     assert not re.search(r"\[object|undefined|NaN", page.locator("#page").inner_text().replace("no value was NaN", ""))
@@ -182,7 +255,7 @@ def test_every_text_has_the_contrast_of_aa(visit: Callable[..., Any], photograph
     photograph(page, f"{name}-{scheme}")
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu", "fleet-40", "hostile"])
+@pytest.mark.parametrize("name", ["cpu", "gpu", "fleet-40", "rollout-40", "hostile"])
 def test_a_phone_needs_no_sideways_scroll(visit: Callable[..., Any], photograph: Any, name: str) -> None:
     page = visit(name, width=360, height=740)
     if name == "fleet-40":
@@ -202,6 +275,15 @@ def test_paper_is_light_and_has_no_controls(visit: Callable[..., Any], photograp
     single = visit("gpu", scheme="dark")
     single.pdf(path=str(tmp_path / "gpu.pdf"), format="A4")
     assert (tmp_path / "gpu.pdf").read_bytes().count(b"/Type /Page\n") <= 4
+
+
+def test_the_waves_are_printed_with_their_colours(visit: Callable[..., Any], photograph: Any) -> None:
+    page = visit("rollout-40", scheme="dark")
+    page.emulate_media(media="print")
+    assert page.locator(".turn .bar").first.is_visible()
+    assert not page.locator(".reading").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('.turn .bar')).printColorAdjust") == "exact"
+    photograph(page, "rollout-40-print")
 
 
 def test_the_records_lie_beside_the_page(page_of: Callable[[str], pathlib.Path]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import rollout
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.report import report_data
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.run_record import run_record
 
 FREE: dict[str, Any] = {"gpus": [], "sessions": []}
 WORK = {"pid": 4242, "user": "ada", "name": "python3", "kind": "compute"}
@@ -113,3 +115,38 @@ def test_a_setting_that_makes_no_sense_is_refused(given: dict[str, Any], answer:
     with pytest.raises(ValueError, match=r".") as refusal:
         rollout.settings(given)
     assert answer in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("times", "proof", "turn"),
+    [
+        ({"start": 1, "plan": 3}, None, None),
+        ({"start": 1, "plan": 3, "turn": 10}, None, {"began": 10, "ended": 10}),
+        ({"start": 1, "plan": 3, "turn": 10, "wait": 12, "converge": 40}, None, {"began": 10, "ended": 40}),
+        # The mark is late, because others of the wave were still training.
+        ({"start": 1, "turn": 10, "wait": 12, "prove": 90}, "1970-01-01T00:01:00Z", {"began": 10, "ended": 60}),
+        ({"start": 70, "turn": 75, "wait": 80}, "1970-01-01T00:01:00Z", {"began": 75, "ended": 80}),
+        ({"start": 1, "turn": 10, "wait": 12, "back": 90}, "1970-01-01T00:01:00Z", {"began": 10, "ended": 90}),
+    ],
+)
+def test_a_turn_ends_with_the_last_thing_that_the_machine_finished(
+    times: dict[str, float], proof: str | None, turn: dict[str, float] | None
+) -> None:
+    stack = {"components": {"cifar10": {"details": {"passed": True, "finished": proof}}} if proof else {}}
+    record = run_record({"inventory_hostname": "a", "gpulab_times": times, "gpulab_stack": stack})
+    assert record["turn"] == turn
+
+
+def test_a_wave_shows_its_machines_the_worst_first_and_then_as_they_ended() -> None:
+    ends = {"desk-10": 40.0, "desk-2": 40.0, "desk-1": 50.0}
+    records = [{**PROVED, "host": host, "turn": {"began": 1.0, "ended": ended}} for host, ended in ends.items()]
+    records.append({**FAILED, "turn": {"began": 1.0, "ended": 60.0}})
+    records.append({**SKIPPED, "turn": None})
+    waves = [{"hosts": [*ends, "b"], "began": "1.0", "ended": "61.5"}, {"hosts": ["c"], "began": 62.0, "ended": None}]
+    first, second = report_data(records, waves)["waves"]
+    assert [turn["host"] for turn in first["turns"]] == ["b", "desk-2", "desk-10", "desk-1"]
+    assert (first["statuses"], first["seconds"]) == ({"failed": 1, "proved": 3}, 60.5)
+    assert (second["ended"], second["seconds"]) == (None, None)
+    assert second["turns"] == [
+        {"host": "c", "status": "skipped", "skipped": "It is in use.", "began": None, "ended": None}
+    ]

@@ -15,6 +15,7 @@ document.getElementById("page").replaceChildren(
     single ? null : proportions(page.statuses, page.machines.length)),
   h("main", {}, single ? machineDetail(page.machines[0], page.plans[page.machines[0].plan]) : [
     page.actions.length ? h("section", {}, h("h2", {}, "What a person must do"), actionList(page.actions)) : null,
+    page.waves.length ? h("section", {}, h("h2", {}, "Waves"), timeline(page.waves)) : null,
     h("section", {}, h("h2", {}, "Machines"), fleet(page)),
     page.differs.length ? h("section", {}, h("h2", {}, "What differs from the plan"), shared(page.differs)) : null,
     page.not_checked.length ? h("section", {}, h("h2", {}, "What was not checked"), shared(page.not_checked)) : null,

@@ -140,6 +140,14 @@ def test_a_driver_that_stays_broken_where_it_may_restart_fails_the_run(lab: Lab)
     assert MISMATCH["message"] in run.records["desk-1"]["failed"]["message"]
 
 
+def test_machines_that_lack_different_things_each_get_them_in_the_order_of_the_plan(lab: Lab) -> None:
+    lab.give("desk-2", "RTX 4090")
+    run = lab.play("site", "--limit", "desk-1,desk-2")
+    assert run.code == 0, run.said
+    assert lab.read("desk-1")["journal"] == ["os_prep", "anaconda", "tensorflow", "cifar10"]
+    assert lab.read("desk-2")["journal"] == ["os_prep", "nvidia_driver", "anaconda", "tensorflow", "cifar10"]
+
+
 def driver(version: str) -> dict[str, Any]:
     return {"driver": {**lab_machines.gpu_facts("RTX 4090")["driver"], "installed": version, "loaded": version}}
 

@@ -2,7 +2,8 @@
 
 What stands in: each machine is a JSON file, gpu_info and stack_info read it, and a role does nothing but write its
 receipt there. The roles' defaults and specs are the real ones. `trouble` in a machine's file says what goes wrong,
-`after` what gpu_info says once a role has run, `meanwhile` what it then says of other machines.
+`after` what gpu_info says once a role has run, `meanwhile` what it then says of other machines, `looks` what it says
+the next times that it is asked.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ DRIVER_BROKEN = (
 )
 # Two controllers' clocks may differ a little.
 CLOCKS_APART = datetime.timedelta(hours=1)
-# What no role puts right, and what breaks the driver at the next restart or upgrade.
-DRIVER_AT_RISK = ("next_kernel_without_module",)
+# What no role puts right: a GPU that the driver leaves alone, and what breaks the driver at the next restart.
+DRIVER_AT_RISK = ("next_kernel_without_module", "gpu_undriven")
 # Inputs that say nothing about what is there or was proved: a table that grows repeats no proof, nor does another place
 # to fetch the same file from.
 ABOUT_OTHERS = (

@@ -220,7 +220,11 @@ def read_machine(*, gpu: Mapping[str, Any], system: Mapping[str, Any], compat: C
         pythons=tuple(
             Interpreter(path=python["path"], version=python["version"]) for python in system.get("pythons") or ()
         ),
-        gpus=tuple(_read_gpu(entry, compat=compat) for entry in gpu.get("gpus") or ()),
+        gpus=tuple(
+            _read_gpu(entry, compat=compat)
+            for entry in gpu.get("gpus") or ()
+            if entry.get("state") != "passed_through"  # its driver belongs into the guest
+        ),
         driver=loaded if works else None,
         driver_cuda=driver.get("cuda"),
         driver_modules=driver.get("modules"),

@@ -72,15 +72,16 @@ def look(*, root: str = "/", nvml_library: Optional[str] = None, nvidia_smi: Opt
     answer, sources = _ask(nvml_library, nvidia_smi)
     software = _software(tree, traces, kernel, answer) if likely or answer is not _NOTHING else _no_software()
     driver = software["driver"]
-    reasons = reboot_reasons(tree, kernel=kernel) + _driver_waits(driver)
     secure_boot = read_secure_boot(tree, container=platform["container"])
     gpus = _gpus(tree, bus, answer, platform)
+    nouveau = _nouveau(tree, gpus)
+    reasons = reboot_reasons(tree, kernel=kernel) + _driver_waits(driver, nouveau)
     machine = {
         "gpus": gpus,
         "other_gpus": bus.others,
         "kernel": kernel,
         **software,
-        "nouveau": _nouveau(tree, gpus),
+        "nouveau": nouveau,
         "secure_boot": secure_boot.pop("state"),
         "secure_boot_key": secure_boot,
         "nvswitches": bus.nvswitches,
@@ -146,9 +147,11 @@ def _with_answer(driver: Dict[str, Any], answer: Dict[str, Any]) -> Dict[str, An
     }
 
 
-def _driver_waits(driver: Dict[str, Any]) -> List[str]:
-    loaded, on_disk = driver["loaded"], driver["module_version"]
-    return [f"driver {on_disk} is installed, {loaded} runs"] if loaded and on_disk and loaded != on_disk else []
+def _driver_waits(driver: Dict[str, Any], nouveau: Dict[str, Any]) -> List[str]:
+    on_disk = driver["module_version"]
+    # Until nouveau is kept off the card, a reboot would bring it again.
+    running = driver["loaded"] or (nouveau["module"] if nouveau["blacklisted"] else None)
+    return [f"driver {on_disk} is installed, {running} runs"] if running and on_disk and running != on_disk else []
 
 
 def _gpus(tree: Tree, bus: PciBus, answer: Dict[str, Any], platform: Dict[str, Any]) -> List[Dict[str, Any]]:

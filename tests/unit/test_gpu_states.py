@@ -218,6 +218,14 @@ def test_a_driver_upgraded_under_the_running_one_waits_for_a_reboot(well: Machin
     assert "reboot_pending" in codes(answer)
 
 
+def test_a_driver_that_is_ready_while_nouveau_still_runs_waits_for_a_reboot(bare: MachineTree) -> None:
+    bare.gpu("0x2684", driver="nouveau").write("sys/module/nouveau/version", "").module_file(DRIVER)
+    bare.write("etc/modprobe.d/gpulab-nvidia-driver.conf", "blacklist nouveau\n")
+    answer = seen(bare)
+    assert answer["reboot_reasons"] == [f"driver {DRIVER} is installed, nouveau runs"]
+    assert "reboot_pending" in codes(answer)
+
+
 def test_reboot_pending_by_the_mark_of_debian_and_ubuntu(well: MachineTree) -> None:
     well.write("run/reboot-required", "*** System restart required ***").write(
         "run/reboot-required.pkgs", "linux-image-6.8.0-90-generic\nlinux-base\nlinux-base\n"

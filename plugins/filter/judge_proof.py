@@ -44,6 +44,11 @@ options:
     description: The share of what is known from accepted proofs that must be reached.
     type: float
     default: 0.85
+  findings:
+    description: The findings of M(gpulab.workstation.gpu_info), which say why TensorFlow does not see a GPU.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -63,7 +68,7 @@ _value:
       detail: 0.912 on 2,000 test images (ten drawn shapes, seed 1); at least 0.750 was asked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import proof
@@ -77,6 +82,7 @@ def judge_proof(
     min_utilization: float = 0,
     accepted: Mapping[str, Any] | None = None,
     share: float = 0.85,
+    findings: Sequence[Mapping[str, str]] = (),
 ) -> list[dict[str, str]]:
     expected = proof.Expected(
         gpus=int(gpus),
@@ -85,6 +91,7 @@ def judge_proof(
         min_utilization=float(min_utilization),
         accepted=accepted or {},
         share=float(share),
+        findings=findings,
     )
     return proof.judge(job, expected)
 

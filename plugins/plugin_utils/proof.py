@@ -21,6 +21,9 @@ FLOORS = {"canonical": 0.67, "path": 0.62, "generated": 0.75}
 # A GPU that reaches less than this share of the fastest of its model in the same machine is not well.
 EQUAL_SHARE = 0.85
 
+# The errors of gpu_info that say why TensorFlow has no use of a GPU, with its place on the bus.
+NO_USE = ("gpu_lost", "gpu_unreadable", "gpu_undriven")
+
 NO_GPU = "There is no NVIDIA GPU on this machine."
 NO_TELEMETRY = "NVIDIA's management library (NVML) gave no readings."
 
@@ -36,6 +39,7 @@ class Expected:
     # Images per second of accepted proofs: {GPUs: {recipe: {host: rate}}}, with the GPUs as `kind` names them.
     accepted: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     share: float = 0.85  # of what is known, that must be reached
+    findings: Sequence[Mapping[str, str]] = ()  # of gpu_info
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def judge(job: Mapping[str, Any], expected: Expected) -> list[dict[str, str]]:
 def _checks(job: Mapping[str, Any], expected: Expected) -> Iterator[Check]:
     result = job.get("result")
     if job.get("rc") != 0 or job.get("reason") != "exited" or not isinstance(result, Mapping):
-        yield Check("training", "failed", _cause(job))
+        yield Check("training", "failed", " ".join([_cause(job), *_no_use(expected)]))
         for name in ("accuracy", "learning", "devices", "throughput", "each_gpu"):
             yield Check(name, "not_checked", "The training did not come to its end.")
     else:
@@ -132,7 +136,7 @@ def _devices(result: Mapping[str, Any], telemetry: Mapping[str, Any] | None, exp
     detail = f"TensorFlow sees {_gpus(len(seen))} and trained on {', '.join(result['trained_on'])}"
     detail += f"; {_gpus(expected.gpus)} {'are' if expected.gpus > 1 else 'is'} planned."
     if not len(seen) == len(used) == expected.gpus:
-        return _verdict("devices", False, detail)
+        return _verdict("devices", False, " ".join([detail, *_no_use(expected)]))
     # NVML's own word for where the job's process was, where it can be known.
     gpus = (telemetry or {}).get("gpus") or []
     said, found = {device.get("pci_address") for device in seen}, {gpu["pci_address"] for gpu in gpus if gpu["used"]}
@@ -140,6 +144,10 @@ def _devices(result: Mapping[str, Any], telemetry: Mapping[str, Any] | None, exp
         places = f"the job ran on {_places(found)} by NVML, on {_places(said)} by TensorFlow"
         return _verdict("devices", False, f"{detail.removesuffix('.')}; {places}.")
     return _verdict("devices", True, detail)
+
+
+def _no_use(expected: Expected) -> list[str]:
+    return [finding["message"] for finding in expected.findings if finding["code"] in NO_USE]
 
 
 def _places(addresses: set[Any]) -> str:

@@ -207,6 +207,21 @@ def test_gpus_are_named_with_their_count():
     assert kind(["B", "A", "B"]) == "A + 2 × B"
 
 
+@pytest.mark.parametrize(
+    ("check", "job"),
+    [
+        ("devices", on_gpu()),
+        ("training", {"rc": 4, "reason": "exited", "msg": "TensorFlow sees 1 GPUs, 2 were expected", "result": None}),
+    ],
+)
+def test_a_gpu_that_tensorflow_does_not_see_is_named_by_what_gpu_info_saw(check, job):
+    undriven = {"code": "gpu_undriven", "message": "The driver that runs does not drive RTX 4080 at 0000:02:00.0."}
+    link = {"code": "pcie_link_narrow", "message": "RTX 4090 at 0000:01:00.0 uses 8 of its 16 PCIe lanes."}
+    found = next(one for one in judge(job, Expected(gpus=2, findings=[undriven, link])) if one["name"] == check)
+    assert found["status"] == "failed"
+    assert found["detail"].endswith(f". {undriven['message']}")
+
+
 def test_a_failed_job_says_why():
     job = {"rc": 5, "reason": "exited", "msg": "The job failed: the loss is not a number any more, in epoch 3"}
     assert judge(job, NONE)[0]["detail"] == job["msg"] + "."

@@ -23,6 +23,7 @@ import time
 from typing import Any
 
 import cifar10_data
+import cifar10_meeting
 import cifar10_train
 import numpy as np
 from cifar10_train import Progress, TrainingError
@@ -31,18 +32,31 @@ BATCH = 32  # of each device
 EPOCHS = 10
 
 
-def read_cluster() -> tuple[int, int]:
-    """This machine's number among the others, and how many they are."""
+def read_cluster() -> tuple[int, list[str]]:
+    """This machine's number among the others, and where each of them is."""
     try:
         told = json.loads(os.environ["TF_CONFIG"])
-        return int(told["task"]["index"]), len(told["cluster"]["worker"])
+        return int(told["task"]["index"]), [str(member) for member in told["cluster"]["worker"]]
     except (KeyError, ValueError) as error:
         raise TrainingError(f"TF_CONFIG does not say which machines train together: {error!r}", status=2) from error
 
 
+def end_without(machine: str) -> None:
+    """End this process, which would wait in TensorFlow's own code for a machine that went away."""
+    print(f"cifar10_train: {machine} went away while the machines trained together", file=sys.stderr, flush=True)
+    os._exit(8)
+
+
 def train(data: cifar10_data.Dataset, options: argparse.Namespace, progress: Progress) -> dict[str, object]:
     """Train with the other machines and return the result, as --result writes it."""
-    number, machines = read_cluster()
+    number, members = read_cluster()
+    machines = len(members)
+    meeting = cifar10_meeting.Meeting(members, number)
+    try:
+        meeting.meet()
+    except cifar10_meeting.MeetingError as error:
+        raise TrainingError(str(error), status=8) from error
+    meeting.watch(end_without)
     try:
         import keras
         import tensorflow
@@ -62,7 +76,9 @@ def train(data: cifar10_data.Dataset, options: argparse.Namespace, progress: Pro
         started = time.monotonic()
         history = fit(tensorflow, keras, strategy, model, optimizer, data, options=options, progress=progress)
     except tensorflow.errors.OpError as error:
+        meeting.wait_for_news(5)  # of a machine that went away, which ends this process
         raise TrainingError(f"training together failed: {str(error).splitlines()[0][:300]}", status=8) from error
+    meeting.leave()
     weights = hashlib.sha256(b"".join(keras.ops.convert_to_numpy(w).tobytes() for w in model.trainable_variables))
     return {
         "dataset": data.describe(),

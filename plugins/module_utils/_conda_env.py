@@ -24,7 +24,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix
+from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix, _wheels
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import Client, CondaError
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import (
@@ -50,6 +50,7 @@ class Environment:
     def __init__(self, prefix: str) -> None:
         self.prefix = os.path.abspath(prefix)
         self.parent, self.name = os.path.split(self.prefix)
+        self.wheels = os.path.join(self.parent, ".wheels")
         self._journal = os.path.join(self.parent, f".{self.name}.journal")
         self._lock_fd: Optional[int] = None
 
@@ -320,6 +321,7 @@ def converge(
             removed += environment.prune(keep=keep, last=standing.path)
         if plan.action == "remove":
             environment.remove()
+        _wheels.trim(environment.wheels)
     after = tuple(_conda_prefix.listing(environment.before().path if in_use else plan.path))
     return Outcome(plan.action, plan.path, plan.reasons, before, after, tuple(removed), used)
 

@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import Dict, List, Mapping, Optional, Sequence
 
+from ansible_collections.gpulab.workstation.plugins.module_utils import _wheels
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import CondaError, run
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import locked_requirements
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_spec import normalized
@@ -54,12 +55,13 @@ class Pip:
     """An installer of Python distributions: uv at ``uv``, else uv from ``uv_lock`` while it is needed, else pip.
 
     ``only_binary`` refuses what would have to be built, and so would run its author's code as this user.
-    ``uv_cache`` is where uv keeps what it fetches; its own place unless given.
+    ``wheels`` is a folder beside the environments in which uv keeps for the next one what it fetches (see _wheels);
+    without it nothing is kept.
     """
 
     uv: str = ""
-    uv_cache: str = ""
     uv_lock: str = ""
+    wheels: str = ""
     index_url: str = ""
     only_binary: bool = False
 
@@ -74,22 +76,23 @@ class Pip:
         with tempfile.TemporaryDirectory(dir=prefix) as scratch:
             if self.uv_lock and not self.uv:
                 uv = self._borrow_uv(prefix, scratch, lock_fd=lock_fd)
-                # Beside what it makes, so that files are linked and not copied, and gone with it.
-                borrowed = replace(self, uv=uv, uv_cache=os.path.join(scratch, "cache"))
-                borrowed.install(prefix, packages=packages, lock=lock, lock_fd=lock_fd)
+                replace(self, uv=uv).install(prefix, packages=packages, lock=lock, lock_fd=lock_fd)
                 return
-            # All users of the machine import from here and few may write: the bytecode is made now.
-            command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
-            command += ["--only-binary", ":all:"] if self.only_binary else []
             locked, wanted, fixed = (os.path.join(scratch, name) for name in ("locked.txt", "wanted.txt", "fixed.txt"))
             texts = {locked: lock, wanted: "\n".join(packages), fixed: "\n".join(locked_requirements(lock))}
             for path, text in texts.items():
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(f"{text}\n")
-            if lock:
-                self._run([*command, "--require-hashes", "-r", locked], lock_fd=lock_fd)
-            if packages:
-                self._run([*command, "-r", wanted, "-c", fixed], lock_fd=lock_fd)
+            # All users of the machine import from here and few may write: the bytecode is made now.
+            command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
+            command += ["--only-binary", ":all:"] if self.only_binary else []
+            with _wheels.held(self.wheels if self.uv else "") as wheels:
+                # Beside what it makes, so that files are linked and not copied.
+                command += ["--cache-dir", wheels or os.path.join(scratch, "cache")] if self.uv else []
+                if lock:
+                    self._run([*command, "--require-hashes", "-r", locked], lock_fd=lock_fd)
+                if packages:
+                    self._run([*command, "-r", wanted, "-c", fixed], lock_fd=lock_fd)
             if self.uv:
                 _close_uv_lock(prefix)
 
@@ -129,8 +132,6 @@ class Pip:
         variables = dict(os.environ)
         if self.uv:
             variables = {**pip_settings(os.environ), **variables, "UV_NO_CONFIG": "1"}
-            if self.uv_cache:
-                variables["UV_CACHE_DIR"] = self.uv_cache
         if self.index_url:
             variables["UV_DEFAULT_INDEX" if self.uv else "PIP_INDEX_URL"] = self.index_url
         answer = run(command, environment=variables, lock_fd=lock_fd, stdin=stdin)

@@ -17,6 +17,8 @@ description:
   - Every version of an environment is built in a directory of its own, C(<prefix>-<digest>), and O(prefix) is a link
     that is swung to it in one step when it is complete. A failed or killed run leaves the last version in use, and the
     next run clears away what is unfinished. Going back to an earlier declaration is a change of the link.
+  - What C(uv) unpacks is linked into the versions from C(.wheels) beside them, so that the next one fetches only what
+    is new. What was changed there is found by its hash and fetched anew, what no version has any more is removed.
 options:
   name:
     description: The environment's name, a directory in O(envs_path).
@@ -278,7 +280,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
 
     def pip() -> Pip:
         uv = find_uv(params["uv_executable"], beside=client_for(module).root)
-        return Pip(uv=uv, uv_lock=params["uv_lock"], index_url=params["pip_index_url"])
+        return Pip(uv=uv, uv_lock=params["uv_lock"], wheels=environment.wheels, index_url=params["pip_index_url"])
 
     outcome = _conda_env.converge(
         environment,

@@ -128,6 +128,25 @@ def test_what_people_added_is_kept_with_present_and_dropped_with_exact(
     assert exact["reasons"] == ["packages were added, changed or removed since it was built"]
 
 
+def test_versions_share_what_uv_unpacked_until_nobody_has_it(
+    conda_env: Module, only_wheels: Path, tmp_path: Path
+) -> None:
+    extra = {"state": "exact", "pip_packages": ["tinyextra"]}
+    old, new = (next(Path(conda_env(packages=p, **extra)["directory"]).rglob("tinyextra.py")) for p in (OLD, NEW))
+    assert old.samefile(new) and not old.samefile(only_wheels)
+    conda_env(packages=NEW, state="exact", keep_previous=0)
+    assert siblings(tmp_path / "tf") == {"tf", (tmp_path / "tf").resolve().name, only_wheels.parent.name}
+
+
+def test_what_was_edited_by_hand_is_not_shared(conda_env: Module, only_wheels: Path, tmp_path: Path) -> None:
+    """A file of one version is the file of the next, too: it is to be what the wheel had, all the same."""
+    extra = {"state": "exact", "pip_packages": ["tinyextra"]}
+    with next(Path(conda_env(packages=OLD, **extra)["directory"]).rglob("tinyextra.py")).open("a") as file:
+        file.write("__version__ = 'mended by hand'\n")
+    assert conda_env(packages=NEW, **extra)["changed"]
+    assert version_of(tmp_path / "tf", "tinyextra") == "1.0"
+
+
 def test_a_lock_makes_the_same_environment_elsewhere(conda_env: Module, only_wheels: Path, tmp_path: Path) -> None:
     locks = tmp_path / "locks"
     first = conda_env(packages=OLD, pip_packages=["tinyextra"], export_to=locks)

@@ -65,3 +65,12 @@ def test_an_environment_that_fails_its_trial_is_never_put_to_use(play: Play, mac
         assert failed == -1 and "libcudnn.so.9: cannot open shared object file" in said
         assert in_use(machine) == good
     assert play()[0] == 0
+
+
+def test_nothing_is_left_of_one_that_is_removed(play: Play, machine: Machine) -> None:
+    play()
+    assert play("--check", tensorflow_state="absent")[0] > 0
+    assert play(tensorflow_state="absent")[0] > 0
+    assert machine.run("find", str(Path(PREFIX).parent), "-mindepth", "1").stdout == ""
+    assert machine.run("ls", "/usr/local/bin/gpulab-python").returncode != 0
+    assert play(tensorflow_state="absent")[0] == 0

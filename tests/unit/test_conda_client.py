@@ -141,7 +141,7 @@ def test_uv_is_borrowed_from_its_lock_and_leaves_nothing(tmp_path: Path) -> None
     """pip fetches uv into the environment's own directory, uv does the work there, and is gone afterwards."""
     prefix = tmp_path / "env"
     (prefix / "bin").mkdir(parents=True)
-    uv = 'echo "uv $@" >> "$HOME/asked"; mkdir -p "$UV_CACHE_DIR"'
+    uv = 'echo "uv $@" >> "$HOME/asked"; while [ "$1" != --cache-dir ]; do shift; done; mkdir -p "$2"'
     pip = f"""
 echo "pip $@" >> "$HOME/asked"
 while [ "$1" != --target ]; do shift; done

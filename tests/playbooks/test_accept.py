@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -43,4 +44,15 @@ def test_a_file_that_is_not_named_is_asked_for(tmp_path: Path) -> None:
     done = accept(f"gpulab_table={tmp_path / 'accepted.yml'}")
     assert done.returncode != 0
     assert "-e gpulab_run=" in done.stdout
+    assert not (tmp_path / "accepted.yml").exists()
+
+
+@pytest.mark.parametrize("contents", [None, "not JSON", "{}"])
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, contents: str | None) -> None:
+    run = tmp_path / "run.json"
+    if contents is not None:
+        run.write_text(contents)
+    done = accept(f"gpulab_run={run}", f"gpulab_table={tmp_path / 'accepted.yml'}")
+    assert done.returncode != 0
+    assert f"gpulab_run is to be the run.json beside a report, and here it is {run}" in " ".join(done.stdout.split())
     assert not (tmp_path / "accepted.yml").exists()

@@ -51,9 +51,12 @@ class Lab:
         self.inventory: dict[str, dict[str, Any]] = {}
         self._make_collection()
         for host in hosts:
-            self.inventory[host] = {"ansible_connection": "local", "stand_in": str(folder / f"{host}.json")}
-            self.give(host)
-            self.change(host, system=system_facts("debian 12"), components={}, trouble={}, journal=[])
+            self.add(host)
+
+    def add(self, host: str) -> None:
+        self.inventory[host] = {"ansible_connection": "local", "stand_in": str(self.folder / f"{host}.json")}
+        self.give(host)
+        self.change(host, system=system_facts("debian 12"), components={}, trouble={}, journal=[])
 
     def read(self, host: str) -> dict[str, Any]:
         path = self.folder / f"{host}.json"
@@ -79,24 +82,29 @@ class Lab:
         inventory.write_text(yaml.safe_dump({"workstations": {"hosts": self.inventory}}))
         reports = self.folder / "reports"
         shutil.rmtree(reports, ignore_errors=True)
+        command = ["ansible-playbook", f"gpulab.workstation.{playbook}", "-i", str(inventory)]
+        command += ["-e", f"gpulab_report_directory={reports}", *arguments]
+        run = self.run(*command)
+        written = sorted(reports.glob("*/run.json"))
+        records = json.loads(written[-1].read_text())["records"] if written else None
+        by_host = None if records is None else {record["host"]: record for record in records}
+        page = (written[-1].parent / "index.html").read_text() if written else ""
+        return Run(run.returncode, run.stdout + run.stderr, by_host, page)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as on the lab's controller."""
         environment = {
             **os.environ,
+            "PWD": str(self.folder),
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(self.folder),
             "ANSIBLE_BECOME_ALLOW_SAME_USER": "false",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",
         }
-        command = ["ansible-playbook", f"gpulab.workstation.{playbook}", "-i", str(inventory)]
-        command += ["-e", f"gpulab_report_directory={reports}", *arguments]
-        run = subprocess.run(
+        return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
-        written = sorted(reports.glob("*/run.json"))
-        records = json.loads(written[-1].read_text())["records"] if written else None
-        by_host = None if records is None else {record["host"]: record for record in records}
-        page = (written[-1].parent / "index.html").read_text() if written else ""
-        return Run(run.returncode, run.stdout + run.stderr, by_host, page)
 
     def _make_collection(self) -> None:
         """The collection as it is, but for the tasks of its roles and the modules that look at a machine."""

@@ -41,6 +41,16 @@ def test_a_driver_that_was_there_before_is_left_unless_it_is_named(lab: Lab) -> 
     assert away(lab)[-1] == "nvidia_driver"
 
 
+def test_machines_of_different_kinds_each_lose_the_last_one_first(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, "desk-0", "desk-1")
+    lab.give("desk-1", "RTX 4090")
+    assert lab.play("site").code == 0
+    lab.change("desk-1", journal=[])
+    run = lab.play("remove")
+    assert run.code == 0, run.said
+    assert away(lab) == ["cifar10", "tensorflow", "anaconda", "cudnn", "cuda", "nvidia_driver", "os_prep"]
+
+
 def test_what_is_named_goes_in_the_right_order_and_the_rest_stays(lab: Lab) -> None:
     run = lab.play("remove", "-e", "gpulab_components=tensorflow,cifar10")
     assert run.code == 0, run.said

@@ -49,6 +49,7 @@ class Lab:
         self.folder = folder
         self.collection = folder / "ansible_collections" / "gpulab" / "workstation"
         self.inventory: dict[str, dict[str, Any]] = {}
+        self.variables: dict[str, str] = {}  # of the environment that ansible-playbook gets
         self._make_collection()
         for host in hosts:
             self.add(host)
@@ -78,13 +79,9 @@ class Lab:
 
     def play(self, playbook: str, *arguments: str) -> Run:
         """Run one of the collection's playbooks for the lab."""
-        inventory = self.folder / "hosts.yml"
-        inventory.write_text(yaml.safe_dump({"workstations": {"hosts": self.inventory}}))
         reports = self.folder / "reports"
         shutil.rmtree(reports, ignore_errors=True)
-        command = ["ansible-playbook", f"gpulab.workstation.{playbook}", "-i", str(inventory)]
-        command += ["-e", f"gpulab_report_directory={reports}", *arguments]
-        run = self.run(*command)
+        run = self.run(*self.command(playbook, *arguments))
         written = sorted(reports.glob("*/run.json"))
         records = json.loads(written[-1].read_text())["records"] if written else None
         by_host = None if records is None else {record["host"]: record for record in records}
@@ -93,7 +90,20 @@ class Lab:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as on the lab's controller."""
-        environment = {
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        """The command that runs one of the collection's playbooks for the lab as it is now."""
+        inventory = self.folder / "hosts.yml"
+        inventory.write_text(yaml.safe_dump({"workstations": {"hosts": self.inventory}}))
+        command = ["ansible-playbook", f"gpulab.workstation.{playbook}", "-i", str(inventory)]
+        return [*command, "-e", f"gpulab_report_directory={self.folder / 'reports'}", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the lab's controller."""
+        return {
             **os.environ,
             "PWD": str(self.folder),
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
@@ -101,10 +111,8 @@ class Lab:
             "ANSIBLE_BECOME_ALLOW_SAME_USER": "false",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",
+            **self.variables,
         }
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
 
     def _make_collection(self) -> None:
         """The collection as it is, but for the tasks of its roles and the modules that look at a machine."""

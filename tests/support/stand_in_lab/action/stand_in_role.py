@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
                 elsewhere = path.with_name(f"{other}.json")
                 seen = json.loads(elsewhere.read_text())
                 elsewhere.write_text(json.dumps({**seen, "gpu": {**seen["gpu"], **gpu}}))
-        return {**result, "changed": True, **({"failed": True, "msg": trouble} if trouble else {})}
+        diff = {"diff": {"before": "", "after": f"{component}\n"}} if self._task.diff else {}
+        return {**result, **diff, "changed": True, **({"failed": True, "msg": trouble} if trouble else {})}
 
 
 def _receipt(component: str, inputs: dict[str, Any], machine: dict[str, Any], *, passed: bool) -> dict[str, Any]:

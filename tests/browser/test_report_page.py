@@ -185,10 +185,10 @@ def test_the_waves_of_a_rollout_lie_over_time(visit: Callable[..., Any], photogr
     assert [lane.locator(".turn").count() for lane in lanes.all()] == [1, 4, 20, 0]
     assert lanes.nth(3).inner_text().split("\n")[-1] == "The maintenance window is 22:00-23:10, and it is Thu 23:16."
     drawn = page.evaluate(BARS)
-    waves = [[bar for bar in drawn if bar["wave"] == wave] for wave in range(3)]
+    waves = [[turn for turn in drawn if turn["wave"] == wave] for wave in range(3)]
     for before, after in itertools.pairwise(waves):
-        assert max(bar["end"] for bar in before) <= min(bar["begin"] for bar in after)
-    assert [bar["status"] for bar in waves[1]] == ["unreachable", "skipped", "proved", "proved"]
+        assert max(turn["end"] for turn in before) <= min(turn["begin"] for turn in after)
+    assert [turn["status"] for turn in waves[1]] == ["unreachable", "skipped", "proved", "proved"]
     # In use: it had its look, and no more.
     assert waves[1][1]["end"] - waves[1][1]["begin"] < 1
     assert waves[1][3]["end"] > waves[1][2]["end"] > waves[1][0]["end"]

@@ -23,6 +23,16 @@ TROUBLES: List[Trouble] = [
         "The disk is full. Free some space and run this again; it goes on where it stopped.",
     ),
     Trouble(
+        r"Read-only file system",
+        "A file system is mounted read-only, as the kernel also does with a disk that has errors: its log (dmesg) says"
+        " so. Mount it writable and run this again; it goes on where it stopped.",
+    ),
+    Trouble(
+        r"is not valid yet|Release file for \S+ is expired|certificate is not yet valid|certificate has expired",
+        "The signature or the certificate of a source does not hold at the time that this machine's clock shows. See"
+        " what `timedatectl` says, set the clock, and run this again; where that is right, the source is out of date.",
+    ),
+    Trouble(
         r"Could not get lock (?P<lock>\S+?)\.?(?: It is held by process (?P<pid>\d+) \((?P<who>[^)]+)\))",
         "Another package manager is at work: process {pid} ({who}) holds {lock}. Let it end and run this again.",
     ),
@@ -104,7 +114,8 @@ TROUBLES: List[Trouble] = [
 
 def explain(output: str) -> str:
     """Return a sentence on the cause of a failure, followed by the program's own last words."""
-    lines = [line for line in output.splitlines() if line.strip()]
+    # Some say the same for as long as they wait.
+    lines = list(dict.fromkeys(line for line in output.splitlines() if line.strip()))
     tail = "\n".join(lines[-12:])
     for trouble in TROUBLES:
         hit = re.search(trouble.pattern, output)

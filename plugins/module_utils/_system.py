@@ -27,9 +27,13 @@ _FAMILIES = {"debian": "debian", "ubuntu": "debian", "rhel": "redhat", "fedora":
 
 
 def read_system(*, root: str = "/", places: Sequence[str] = PLACES) -> Dict[str, Any]:
-    """Return what the tree at ``root`` is and the free space (MiB) at ``places``; what cannot be read is None."""
+    """Return what the tree at ``root`` is, and of ``places`` the free space (MiB) and which cannot be written.
+
+    What cannot be read is None. A place that is yet to be made counts as its nearest parent.
+    """
     release = _os_release(root)
     identity = release.get("ID", "")
+    nearest = {place: _nearest(os.path.join(root, place.lstrip("/"))) for place in places}
     return {
         "id": identity,
         "version": release.get("VERSION_ID", ""),
@@ -44,7 +48,8 @@ def read_system(*, root: str = "/", places: Sequence[str] = PLACES) -> Dict[str,
         "cpu": _cpu(),
         "memory_mib": _memory_mib(),
         "foreign_sources": foreign_sources(root=root),
-        "free_mib": {place: _free_mib(os.path.join(root, place.lstrip("/"))) for place in places},
+        "free_mib": {place: _free_mib(found) for place, found in nearest.items()},
+        "unwritable": [place for place, found in nearest.items() if not os.access(found, os.W_OK)],
     }
 
 
@@ -132,10 +137,14 @@ def _memory_mib() -> Optional[int]:
     return int(total.group(1)) // 1024 if total else None
 
 
-def _free_mib(path: str) -> Optional[int]:
-    """Return what is free where ``path`` is, or will be: a directory to be made counts as its nearest parent."""
+def _nearest(path: str) -> str:
+    """Return where ``path`` is, or will be: for a directory that is to be made its nearest parent."""
     while not os.path.exists(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
+    return path
+
+
+def _free_mib(path: str) -> Optional[int]:
     try:
         space = os.statvfs(path)
     except OSError:

@@ -173,8 +173,11 @@ def main() -> None:
             earlier = None
         elif before and after and before["evidence"] != after["evidence"]:
             earlier = before
-        _write(module, _receipt.previous_path(component), earlier)
-        _write(module, _receipt.receipt_path(component), after)
+        try:
+            _write(module, _receipt.previous_path(component), earlier)
+            _write(module, _receipt.receipt_path(component), after)
+        except OSError as error:
+            module.fail_json(msg=f"the receipt of {component} cannot be written: {error}")
     module.exit_json(changed=changed, receipt=after, diff={"before": _text(before), "after": _text(after)})
 
 

@@ -19,7 +19,9 @@ options:
     type: path
     default: /
   places:
-    description: Directories whose free space is told; one that does not exist yet counts as its nearest parent.
+    description:
+      - Directories of which is told how much is free and whether they can be written.
+      - One that does not exist yet counts as its nearest parent.
     type: list
     elements: path
     default: [/, /opt, /usr, /var, /tmp]
@@ -130,6 +132,12 @@ system:
       returned: success
       type: dict
       sample: {"/opt": 81079}
+    unwritable:
+      description: Those of O(places) that the task's user cannot write, such as all of a read-only file system.
+      returned: success
+      type: list
+      elements: path
+      sample: []
 components:
   description: The components that have a receipt, by name.
   returned: success

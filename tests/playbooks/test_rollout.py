@@ -67,7 +67,7 @@ def test_a_canary_that_fails_stops_everything(lab: Lab) -> None:
     run = rollout(lab)
     assert run.code != 0
     assert touched(lab) == ["desk-1"]
-    assert run.records["desk-1"]["failed"]["message"] == "no room left"
+    assert run.records["desk-1"]["failed"]["message"] == "desk-1: no room left"
     for host in ("desk-2", "desk-4"):
         assert run.records[host]["skipped"] == "The first wave tolerates no failure, and desk-1 failed."
         assert run.recap(host)["failed"] == 0

@@ -74,7 +74,7 @@ def test_what_was_done_before_a_failure_is_told(lab: Lab) -> None:
     run = lab.play("site")
     assert run.code != 0, run.said
     assert run.records["desk-1"]["converged"] == ["os_prep", "anaconda"]
-    assert run.records["desk-1"]["failed"]["message"] == "no room left"
+    assert run.records["desk-1"]["failed"]["message"] == "desk-1: no room left"
     assert not run.records["desk-1"]["unreachable"]
     assert run.recap("desk-2")["failed"] == 0
 
@@ -176,7 +176,7 @@ def test_what_a_failed_proof_was_a_proof_of_is_put_back_and_the_run_fails(proved
     assert run.code != 0, run.said
     assert proved.read("desk-1")["journal"][-3:] == ["cifar10", "tensorflow back", "nvidia_driver back"]
     said = run.records["desk-1"]["failed"]["message"]
-    assert said == "the proof failed. Put back: TensorFlow 2.19.1, driver 535.1."
+    assert said == "desk-1: the proof failed. Put back: TensorFlow 2.19.1, driver 535.1."
 
 
 def test_a_proof_that_fails_after_the_restart_it_waited_for_puts_the_driver_back_all_the_same(proved: Lab) -> None:
@@ -196,7 +196,7 @@ def test_a_way_back_that_is_barred_is_told_beside_the_proof(proved: Lab) -> None
     run = proved.play("site", "--limit", "desk-1")
     assert run.code != 0, run.said
     said = run.records["desk-1"]["failed"]["message"]
-    assert said == "the proof failed. What was before could not be put back: No source offers it."
+    assert said == "desk-1: the proof failed. What was before could not be put back: No source offers it."
 
 
 def test_a_proof_that_could_not_be_made_puts_nothing_back(proved: Lab) -> None:

@@ -18,6 +18,12 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_troubl
             "RPMDB already locked by 17\n  The application with PID 17 is: dnf\n    Memory : 1.3 M RSS",
             "process 17 (dnf) holds dnf's lock",
         ),
+        ("mkdir: cannot create directory '/opt/x': Read-only file system", "is mounted read-only"),
+        (
+            "E: Release file for file:/srv/apt/InRelease is not valid yet (invalid for another 2299d 3h 4min 21s).",
+            "See what `timedatectl` says",
+        ),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid", "set the clock"),
         ("E: You don't have enough free space in /var/cache/apt/archives/.", "The disk is full"),
         ("dpkg: error processing archive x.deb: cannot copy: No space left on device", "The disk is full"),
         ("Error: At least 512MB more space needed on the / filesystem.", "The disk is full"),

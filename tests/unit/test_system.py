@@ -93,6 +93,12 @@ def test_a_place_that_does_not_exist_yet_has_the_space_of_its_parent(tmp_path):
     assert abs(near - parent) < 1024
 
 
+def test_a_place_that_cannot_be_written_is_told_also_where_it_does_not_exist_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(_system.os, "access", lambda path, _mode: path != str(tmp_path))
+    place = str(tmp_path / "not" / "yet")
+    assert _system.read_system(places=[place, "/"])["unwritable"] == [place]
+
+
 def test_dpkg_tells_installed_packages_only():
     lines = [
         "Package: a",

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ class Run:
     records: dict[str, dict[str, Any]] | None
     page: str
 
+    @classmethod
+    def read(cls, code: int, said: str, reports: Path) -> Run:
+        """With the newest report of a folder, where there is one."""
+        written = sorted(reports.glob("*/run.json"))
+        records = json.loads(written[-1].read_text())["records"] if written else None
+        by_host = None if records is None else {record["host"]: record for record in records}
+        return cls(code, said, by_host, (written[-1].parent / "index.html").read_text() if written else "")
+
     def recap(self, host: str) -> dict[str, int]:
         """Ansible's own count for ``host``: ok, changed, unreachable, failed …"""
         line = re.search(rf"^{host} +: (.*)$", self.said, re.MULTILINE)
@@ -50,7 +59,8 @@ class Lab:
         self.collection = folder / "ansible_collections" / "gpulab" / "workstation"
         self.inventory: dict[str, dict[str, Any]] = {}
         self.variables: dict[str, str] = {}  # of the environment that ansible-playbook gets
-        self._make_collection()
+        actions = (STAND_INS / "action").glob("*.py")
+        link_collection(self.collection, actions=actions, role_tasks=STAND_INS / "role_tasks")
         for host in hosts:
             self.add(host)
 
@@ -82,11 +92,7 @@ class Lab:
         reports = self.folder / "reports"
         shutil.rmtree(reports, ignore_errors=True)
         run = self.run(*self.command(playbook, *arguments))
-        written = sorted(reports.glob("*/run.json"))
-        records = json.loads(written[-1].read_text())["records"] if written else None
-        by_host = None if records is None else {record["host"]: record for record in records}
-        page = (written[-1].parent / "index.html").read_text() if written else ""
-        return Run(run.returncode, run.stdout + run.stderr, by_host, page)
+        return Run.read(run.returncode, run.stdout + run.stderr, reports)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as on the lab's controller."""
@@ -114,18 +120,19 @@ class Lab:
             **self.variables,
         }
 
-    def _make_collection(self) -> None:
-        """The collection as it is, but for the tasks of its roles and the modules that look at a machine."""
-        (self.collection / "plugins" / "action").mkdir(parents=True)
-        for name in ("galaxy.yml", "meta", "playbooks"):
-            (self.collection / name).symlink_to(CHECKOUT / name)
-        for folder in (CHECKOUT / "plugins").iterdir():
-            if folder.name != "action":
-                (self.collection / "plugins" / folder.name).symlink_to(folder)
-        for plugin in (*(CHECKOUT / "plugins" / "action").glob("*.py"), *(STAND_INS / "action").glob("*.py")):
-            (self.collection / "plugins" / "action" / plugin.name).symlink_to(plugin)
-        for role in (CHECKOUT / "roles").iterdir():
-            (self.collection / "roles" / role.name).mkdir(parents=True)
-            for part in ("defaults", "meta"):
-                (self.collection / "roles" / role.name / part).symlink_to(role / part)
-            (self.collection / "roles" / role.name / "tasks").symlink_to(STAND_INS / "role_tasks")
+
+def link_collection(collection: Path, *, actions: Iterable[Path], role_tasks: Path) -> None:
+    """The collection as it is, but for the action plugins that are put beside its own, and the tasks of its roles."""
+    (collection / "plugins" / "action").mkdir(parents=True)
+    for name in ("galaxy.yml", "meta", "playbooks"):
+        (collection / name).symlink_to(CHECKOUT / name)
+    for folder in (CHECKOUT / "plugins").iterdir():
+        if folder.name != "action":
+            (collection / "plugins" / folder.name).symlink_to(folder)
+    for plugin in (*(CHECKOUT / "plugins" / "action").glob("*.py"), *actions):
+        (collection / "plugins" / "action" / plugin.name).symlink_to(plugin)
+    for role in (CHECKOUT / "roles").iterdir():
+        (collection / "roles" / role.name).mkdir(parents=True)
+        for part in ("defaults", "meta"):
+            (collection / "roles" / role.name / part).symlink_to(role / part)
+        (collection / "roles" / role.name / "tasks").symlink_to(role_tasks)

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
-MEET_SECONDS = 60.0
+MEET_SECONDS = 120.0  # one machine may read or draw its images for that much longer than another
 RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 3.0  # to a connection, and to a greeting
 FAREWELL = b"end\n"

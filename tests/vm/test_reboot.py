@@ -171,10 +171,17 @@ def test_without_leave_to_reboot_all_is_made_ready(machine: Machine) -> None:
     assert f"workstation needs a reboot for driver {VERSION}" in said
     assert machine.boots() == 1
     seen = machine.look()
-    assert seen["nouveau"]["loaded"] and seen["driver"]["module_version"] == VERSION
+    assert seen["nouveau"]["loaded"] and seen["driver"]["loaded"] is None
+    assert seen["reboot_reasons"] == [f"driver {VERSION} is installed, nouveau runs"]
     content = machine.run("lsinitramfs /boot/initrd.img-$(uname -r)")
     assert "etc/modprobe.d/gpulab-nvidia-driver.conf" in content.splitlines()
     assert "nouveau.ko" in content, "it is there, and kept from loading"
+
+
+def test_the_driver_does_not_load_beside_nouveau(machine: Machine) -> None:
+    """As nvidia-smi and nvidia-modprobe would try."""
+    assert machine.ask("modprobe nvidia").returncode != 0
+    assert machine.look()["driver"]["loaded"] is None
 
 
 def test_nothing_is_left_to_do_until_a_person_reboots(machine: Machine) -> None:

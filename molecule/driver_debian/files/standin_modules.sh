@@ -14,6 +14,7 @@ for module in $modules; do
   echo "obj-m += $module.o" >> "$work/Kbuild"
 done
 cat >> "$work/nvidia.c" << END
+#include <linux/fs.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 MODULE_ALIAS("pci:v000010DEd*sv*sd*bc03sc*i*");
@@ -23,8 +24,13 @@ static int tell(struct seq_file *file, void *nothing)
 	seq_puts(file, "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  STAND-IN\\n");
 	return 0;
 }
+static const struct file_operations nothing = { .owner = THIS_MODULE };
 static int __init begin(void)
 {
+	int error = register_chrdev(195, "nvidia", &nothing);
+
+	if (error)
+		return error;
 	folder = proc_mkdir("driver/nvidia", NULL);
 	proc_create_single("version", 0444, folder, tell);
 	return 0;
@@ -32,6 +38,7 @@ static int __init begin(void)
 static void __exit end(void)
 {
 	proc_remove(folder);
+	unregister_chrdev(195, "nvidia");
 }
 module_init(begin);
 module_exit(end);

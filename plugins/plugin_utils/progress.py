@@ -55,14 +55,14 @@ class Progress:
         self.begun = 0  # waves that have begun
         self.reported = False
         self._check_mode = check_mode
-        self._changed: dict[str, None] = {}
+        self._changed: set[str] = set()
 
     def see(self, host: str) -> None:
         """A task begins on this machine, so that what failed there before has been rescued."""
         machine = self.machines.setdefault(host, Machine())
         if machine.state == FAILING:
             machine.state, machine.note = machine.before
-            self._changed.pop(host, None)
+            self._changed.discard(host)
 
     def learn(self, host: str, facts: Mapping[str, Any]) -> None:
         """Take note of the facts that a task has set for ``host``."""
@@ -118,17 +118,18 @@ class Progress:
 
     def _set(self, host: str, state: str, note: str = "") -> None:
         machine = self.machines.setdefault(host, Machine(state=""))
-        note = " ".join(harmless(note).split())
+        # A message may begin with the machine's name, which is told beside it.
+        note = " ".join(harmless(note).split()).removeprefix(f"{host}: ")
         if (machine.state, machine.note) != (state, note):
             machine.state, machine.note = state, note
-            self._changed[host] = None
+            self._changed.add(host)
 
     def news(self) -> list[Row]:
         """What changed since this was asked last: a line for each state, with the machines that are in it now."""
         groups: dict[tuple[str, str], list[str]] = {}
-        for host in self._changed:
+        for host in filter(self._changed.__contains__, self.machines):  # in the order of the inventory
             groups.setdefault((self.machines[host].state, self.machines[host].note), []).append(host)
-        self._changed = {}
+        self._changed = set()
         return [
             Row(f"{state}: {_names(hosts)}{f'. {note}' if note else ''}", state)
             for (state, note), hosts in groups.items()

@@ -72,6 +72,22 @@ def test_a_line_holds_all_machines_that_changed_alike_and_is_told_once() -> None
     assert told(progress) == []
 
 
+def test_a_line_has_its_machines_in_the_order_of_the_inventory_whichever_was_ready_first() -> None:
+    progress = Progress()
+    for host in ("desk-1", "desk-2"):
+        progress.see(host)
+    for host in ("desk-2", "desk-1"):
+        progress.learn(host, {"gpulab_drift": DRIFT})
+    assert told(progress) == ["to change: desk-1, desk-2"]
+
+
+def test_machines_with_the_same_cause_share_a_line_though_it_names_each() -> None:
+    progress = Progress()
+    for host in ("desk-1", "desk-2"):
+        progress.learn(host, {"gpulab_failed": {"message": f"{host}: no room left"}})
+    assert told(progress) == ["failed: desk-1, desk-2. no room left"]
+
+
 def test_a_failure_is_news_at_once_and_forgotten_when_it_is_rescued() -> None:
     progress = Progress()
     progress.learn("desk-1", {"gpulab_under_way": "cuda"})

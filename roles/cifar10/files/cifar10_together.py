@@ -76,7 +76,7 @@ def train(data: cifar10_data.Dataset, options: argparse.Namespace, progress: Pro
         started = time.monotonic()
         history = fit(tensorflow, keras, strategy, model, optimizer, data, options=options, progress=progress)
     except tensorflow.errors.OpError as error:
-        meeting.wait_for_news(5)  # of a machine that went away, which ends this process
+        meeting.wait_for_news(40)  # of a machine that went away: TensorFlow hears of it sooner, and does not name it
         raise TrainingError(f"training together failed: {str(error).splitlines()[0][:300]}", status=8) from error
     meeting.leave()
     weights = hashlib.sha256(b"".join(keras.ops.convert_to_numpy(w).tobytes() for w in model.trainable_variables))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ class Fleet:
             ["docker", "rm", "--force", *map(self.container, self.machines)], capture_output=True, check=False
         )
         docker("network", "rm", self.name)
-        self.sockets.rmdir()
+        shutil.rmtree(self.sockets)
 
     def container(self, host: str) -> str:
         return f"{self.name}-{host}"
@@ -89,6 +90,17 @@ class Fleet:
         """Have the machine's library name these processes, such as ``compute 4242 18000``, and no others."""
         gpu = {**RTX_4090, "process": processes} if processes else RTX_4090
         configure(self.file(host, "libnvidia-ml.so.1"), machine=MACHINE, gpus=[gpu])
+
+    def cut_off(self, host: str) -> None:
+        """Have a machine die as when its power goes: no connection is closed."""
+        docker("network", "disconnect", self.name, self.container(host))
+        docker("kill", self.container(host))
+
+    def revive(self, host: str) -> None:
+        """Start a machine again that was cut off; it may have another address."""
+        docker("network", "connect", self.name, self.container(host))
+        docker("start", self.container(host))
+        self._find()
 
     # ---- Ansible
 
@@ -160,13 +172,15 @@ class Fleet:
             if library:
                 options += self._give_a_gpu(folder, library)
             docker("run", "--detach", "--init", "--network", self.name, "--name", self.container(host), *options, name)
+        self._find()
+
+    def _find(self) -> None:
+        """Learn the addresses of the machines that run, and have their keys known there."""
         shown = json.loads(docker("inspect", *map(self.container, self.machines)))
         found = [container["NetworkSettings"]["Networks"][self.name]["IPAddress"] for container in shown]
         self.addresses = {host: {"ansible_host": address} for host, address in zip(self.machines, found, strict=True)}
-        keys = [
-            f"{address} {self.file(host, 'host_key.pub').read_text()}" for host, address in zip(self.machines, found)
-        ]
-        (self.folder / "known_hosts").write_text("".join(keys))
+        keys = {address: self.file(host, "host_key.pub").read_text() for host, address in zip(self.machines, found)}
+        (self.folder / "known_hosts").write_text("".join(f"{address} {key}" for address, key in keys.items()))
 
     def _give_a_gpu(self, folder: Path, library: Path) -> list[str]:
         """An RTX 4090 in the slot where its library has it."""

@@ -157,15 +157,16 @@ class Apt:
     def files(self, *, request: Request, plan: Plan, hold: bool) -> Dict[str, Optional[str]]:
         """Return the files that pin the set to its version, with their text; None where there is to be no file."""
         pin, blacklist = None, None
-        if plan.version:
+        own = [glob_ for glob_ in request.owned if not glob_.startswith("!")]
+        if own and plan.version:
             pin = (
                 f"# {request.name} is of one version: what is added later, by hand too, is of that version.\n"
-                f"Package: {' '.join(g for g in request.owned if not g.startswith('!'))}\n"
+                f"Package: {' '.join(own)}\n"
                 f"Pin: version {plan.version}-*\n"
                 "Pin-Priority: 1001\n"
             )
-        if hold:
-            entries = "".join(f'  "^{_regex(g)}$";\n' for g in request.owned if not g.startswith("!"))
+        if own and hold:
+            entries = "".join(f'  "^{_regex(glob_)}$";\n' for glob_ in own)
             blacklist = (
                 f"// {request.name} is upgraded on purpose only.\n"
                 f"Unattended-Upgrade::Package-Blacklist {{\n{entries}}};\n"

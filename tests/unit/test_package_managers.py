@@ -152,6 +152,12 @@ def test_apt_pins_the_version_and_keeps_unattended_upgrades_away() -> None:
     assert blacklist is not None and '"^nvidia-.*$";' in blacklist
 
 
+def test_a_set_that_owns_nothing_is_neither_pinned_nor_kept_from_upgrades() -> None:
+    request = Request(name="compiler", choices=[["gcc"]], anchor=["gcc"])
+    files = Apt(run=Machine({})).files(request=request, plan=Plan(version="12.2.0"), hold=True)
+    assert set(files.values()) == {None}
+
+
 def test_a_package_manager_is_chosen_by_the_family() -> None:
     assert isinstance(package_manager(family="debian", run=Machine({})), Apt)
     assert isinstance(package_manager(family="redhat", run=Machine({})), Dnf)

@@ -15,9 +15,15 @@ description:
   - What C(pip) is configured with on the machine holds for C(uv) too.
 options:
   prefix:
-    description: The environment, with C(bin/python) and C(pip) in it.
+    description: The environment, with C(bin/python) and C(pip) in it, unless O(python) makes it.
     type: path
     required: true
+  python:
+    description:
+      - An interpreter to make the environment anew with, in place of whatever is at O(prefix), such as half of one.
+      - Waits for up to ten minutes for another run at work in the folder of O(prefix), for it may be the one that was
+        interrupted, of which the last task goes on alone.
+    type: path
   lock:
     description: The contents of a lock with a hash for each file, as C(uv pip compile --generate-hashes) writes it.
     type: str
@@ -49,9 +55,10 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Install TensorFlow as locked, and one more package within these versions
+- name: Make an environment with TensorFlow as locked, and one more package within these versions
   gpulab.workstation.locked_packages:
     prefix: /opt/gpulab/envs/tensorflow
+    python: /usr/bin/python3
     lock: "{{ lookup('ansible.builtin.file', 'tensorflow.txt') }}"
     packages: [pandas==2.3.3]
     uv_lock: "{{ lookup('ansible.builtin.file', 'uv.txt') }}"
@@ -73,28 +80,68 @@ error:
     remedy: "The file at that address is not what was promised: check the mirror, or renew the lock."
 """
 
+import contextlib
+import fcntl
 import os
-from typing import Any, Dict, List
+import shutil
+import time
+from typing import Any, Dict, Iterator, List
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import CondaError
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import run as run_command
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import locked_requirements
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_spec import requirement_holds
+
+PATIENCE_S = 600
 
 
 def run(module: AnsibleModule) -> Dict[str, Any]:
     """Return the module's result. Raises CondaError."""
     params = module.params
-    before = _conda_prefix.read(params["prefix"]).distributions
+    before = {} if params["python"] else _conda_prefix.read(params["prefix"]).distributions
     if module.check_mode:
         wanted = [*locked_requirements(params["lock"]), *params["packages"]]
         return told(before, [text for text in wanted if not requirement_holds(text, before)])
     pip = Pip(uv_lock=params["uv_lock"], index_url=params["index_url"], only_binary=True)
-    pip.install(params["prefix"], packages=params["packages"], lock=params["lock"])
+    with alone_in(os.path.dirname(os.path.abspath(params["prefix"]))) as lock_fd:
+        if params["python"]:
+            make(params["prefix"], python=params["python"], lock_fd=lock_fd)
+            before = _conda_prefix.read(params["prefix"]).distributions
+        pip.install(params["prefix"], packages=params["packages"], lock=params["lock"], lock_fd=lock_fd)
     after = _conda_prefix.read(params["prefix"]).distributions
     return told(before, [f"{name}=={version}" for name, version in after.items() if before.get(name) != version])
+
+
+@contextlib.contextmanager
+def alone_in(folder: str) -> Iterator[int]:
+    """Hold a folder of environments, and yield the lock that the commands of this run are to hold as well."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = f"another run has been at work in {folder} for {PATIENCE_S} s"
+                    raise CondaError(message, kind="client") from None
+                time.sleep(0.2)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def make(prefix: str, *, python: str, lock_fd: int) -> None:
+    """Put a new, empty environment in the place of whatever is there. Raises CondaError."""
+    if os.path.lexists(prefix):
+        shutil.rmtree(prefix)
+    answer = run_command([python, "-m", "venv", prefix], environment=os.environ, lock_fd=lock_fd)
+    if answer.code != 0:
+        raise CondaError(f"{python} -m venv: {answer.stderr.strip() or answer.stdout.strip()}", kind="client")
 
 
 def told(before: Dict[str, str], installed: List[str]) -> Dict[str, Any]:
@@ -107,6 +154,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "prefix": {"type": "path", "required": True},
+            "python": {"type": "path"},
             "lock": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
             "uv_lock": {"type": "str", "default": ""},

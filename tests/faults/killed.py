@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.lab import CHECKOUT, Machine, Run, image_exists, machine
+from faults.lab import CHECKOUT, OTHER_ENVIRONMENT, Machine, Run, image_exists, machine
 
 KINDS = ("controller", "task", "power")
 CONVERGED = "gpulab/killed-converged"
@@ -64,8 +64,7 @@ SCENARIOS = [
         "environment",
         "a machine gets a new environment beside the one in use",
         0.1,
-        # The same interpreter by another name: an environment is known by its recipe.
-        request={"tensorflow_python": "/usr/bin/python3.11"},
+        request=OTHER_ENVIRONMENT,
     ),
 ]
 

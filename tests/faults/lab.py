@@ -31,11 +31,16 @@ REQUEST: dict[str, Any] = {
     # Where an engine may not raise its own hard limit, no container can go above it.
     "os_prep_open_files": 16384,
 }
+# The same packages by another recipe, by which an environment is known.
+OTHER_LOCK = CHECKOUT / ".cache" / "other-lock.txt"
+OTHER_ENVIRONMENT = {"tensorflow_lock_file": str(OTHER_LOCK)}
 TASK = re.compile(r"^TASK \[(.*?)\] \*+$")
 
 
 def bundle() -> Path:
     """Return the folder with all that the request takes, made at the first call and again when a lock has changed."""
+    lock = CHECKOUT / "roles/tensorflow/files/locks/tensorflow-cpu-2.21.0.txt"
+    OTHER_LOCK.write_text(f"# Another lock.\n{lock.read_text()}")
     made_from = [CHECKOUT / "scripts/bundle.py", *sorted((CHECKOUT / "roles/tensorflow/files/locks").glob("*.txt"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()[:12]
     folder = CHECKOUT / ".cache" / f"bundle-{digest}"

@@ -6,6 +6,7 @@ After each fault that was lifted the next run converges. Bare containers without
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from faults.lab import CHECKOUT, Machine, Run, image_exists, machine
+from faults.lab import CHECKOUT, OTHER_ENVIRONMENT, Machine, Run, image_exists, machine
 
 CONVERGED = "gpulab/hostile-converged"
 NO_NETWORK = ("--network", "none")
@@ -23,7 +24,6 @@ PASSWORD = "correct-horse-battery"
 # Before each fault, so that there is something to do: packages, files, or an environment.
 NO_PACKAGES = "apt-get -qq purge --auto-remove build-essential pciutils > /dev/null 2>&1"
 OTHER_LIMITS = {"os_prep_open_files": 8192}
-OTHER_ENVIRONMENT = {"tensorflow_python": "/usr/bin/python3.11"}
 # Holds dpkg's lock for so many seconds, as another package manager would.
 HOLD = """python3 -c '
 import fcntl, os, time
@@ -65,7 +65,7 @@ def converged(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def desk(converged: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine that has converged."""
-    with machine("hostile-desk", tmp_path, NO_NETWORK, converged) as there:
+    with machine(f"hostile-{os.getpid()}", tmp_path, NO_NETWORK, converged) as there:
         yield there
 
 
@@ -290,6 +290,17 @@ def test_a_machine_that_is_rebooted_in_the_middle_converges_by_the_next_run(desk
     run.end()
     assert run.process.returncode != 0 and "Traceback" not in run.text, run.text
     assert well(desk.play(**OTHER_ENVIRONMENT))
+
+
+def test_a_task_that_lost_its_controller_and_goes_on_is_waited_for(desk: Machine) -> None:
+    run = desk.start(**OTHER_ENVIRONMENT)
+    wait_for(run, "build_venv | Install TensorFlow")
+    desk.inside("until ls -d /opt/gpulab/envs/*/tmp*/uv/bin/uv; do sleep 0.2; done")
+    run.kill()
+    assert desk.inside("ls -d /opt/gpulab/envs/*/tmp*"), "it goes on"
+    following = desk.play(**OTHER_ENVIRONMENT)
+    assert well(following), following.text
+    assert desk.inside("ls -d /opt/gpulab/envs/*/tmp* || true") == ""
 
 
 def hold(desk: Machine, seconds: int) -> None:

@@ -71,8 +71,28 @@ def test_what_is_added_by_hand_is_of_the_driver_s_version(machine):
     assert lines[2].split() == ["Candidate:", "580.95.05-0ubuntu0.24.04.1"]
 
 
+def _unattended(machine):
+    """What unattended-upgrades would take up now."""
+    told = machine.check_output("unattended-upgrade --dry-run --verbose 2>&1")
+    line = next(line for line in told.splitlines() if "Packages that will be upgraded:" in line)
+    return set(line.partition("upgraded:")[2].split())
+
+
 def test_unattended_upgrades_leave_the_driver_alone(machine):
-    assert "^nvidia-" in machine.check_output("apt-config dump Unattended-Upgrade::Package-Blacklist")
+    assert _unattended(machine) == {"standin-bystander"}
+
+
+def test_unattended_upgrades_would_leave_it_without_holds_and_pins_too(machine):
+    held = " ".join(machine.check_output("apt-mark showhold").split())
+    aside = "mkdir -p /root/aside/{0} && mv /etc/apt/{0}/*gpulab-* /root/aside/{0}"
+    machine.check_output(f"apt-mark unhold {held}")
+    try:
+        machine.check_output(aside.format("preferences.d"))
+        assert _unattended(machine) == {"standin-bystander"}
+        machine.check_output(aside.format("apt.conf.d"))
+        assert {"nvidia-utils-580", "libcudnn9-cuda-12"} <= _unattended(machine), "nothing else kept them"
+    finally:
+        machine.check_output(f"cp -a /root/aside/. /etc/apt && rm -r /root/aside && apt-mark hold {held}")
 
 
 def test_the_toolkit_came_without_another_driver_and_its_compiler_runs(machine):

@@ -44,6 +44,9 @@ module_init(begin);
 module_exit(end);
 END
 make -C "$kernel_source" M="$work" modules
+if [ -e /etc/dkms/standin_dies ]; then
+  mv /etc/dkms/standin_dies "$work" && . "$work/standin_dies"
+fi
 for module in $modules; do
   cp "$work/$module.ko" .
 done

@@ -196,7 +196,7 @@ def added(way: str, best: dict[tuple[str, int], Cost]) -> str:
 
 
 def core() -> str:
-    return subprocess.check_output(["ansible", "--version"], text=True).split("\n")[0].split()[-1].strip("]")
+    return subprocess.check_output(["ansible", "--version"], text=True).splitlines()[0].split()[-1].strip("]")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 #!/bin/sh
 # STAND-IN for NVIDIA's kernel build: standin_modules.sh KERNEL_SOURCE VERSION, in a DKMS build folder. The modules can be
-# loaded: for a card that udev finds, and they say their version as NVIDIA's do. They drive nothing.
+# loaded: for a card that udev finds, and they say their version as NVIDIA's do. They drive nothing. Where there is
+# /etc/dkms/standin_fails, nothing compiles, or only not the version in it.
 set -eu
 kernel_source=$1 version=$2 modules="nvidia nvidia-modeset nvidia-drm nvidia-uvm nvidia-peermem"
-if [ -e /etc/dkms/standin_fails ]; then
+if [ -e /etc/dkms/standin_fails ] && { [ ! -s /etc/dkms/standin_fails ] || grep -qx "$version" /etc/dkms/standin_fails; }; then
   echo "error: implicit declaration of function 'standin'" >&2
   exit 2
 fi

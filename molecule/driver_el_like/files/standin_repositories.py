@@ -24,18 +24,24 @@ DRIVERS = ("580.95.05", "580.105.08", "595.45.04")
 FLAVOURS = {"open": ("open", "Dual MIT/GPL"), "dkms": ("latest", "NVIDIA")}
 KEY_FILES = {"9": "D42D0685.pub", "10": "CDF6BA43.pub"}
 
-# It "builds" what the packages brought. Where there is /etc/standin/power_fails, the machine loses its power in the
-# middle of the transaction: dnf is killed.
+# It "builds" what the packages brought, but for the source that /etc/standin/does_not_compile names. Where there is
+# /etc/standin/power_fails, the machine loses its power in the middle of the transaction: dnf is killed.
 DKMS = """#!/bin/sh
 # dkms install|remove SOURCE KERNEL      dkms autoinstall -k KERNEL
 set -e
 module=/lib/modules/$3/extra/nvidia.ko
 case $1 in
-  autoinstall) for source in /usr/src/nvidia-*; do [ ! -e "$source" ] || $0 install "${source##*/}" "$3"; done ;;
+  autoinstall)
+    cd /usr/src
+    for module in nvidia-*/nvidia.ko; do [ ! -e "$module" ] || $0 install "${module%/*}" "$3"; done ;;
   install)
     if [ -e /etc/standin/power_fails ]; then
       rm /etc/standin/power_fails
       kill -KILL $(ps -o ppid= -p $PPID) $PPID
+    fi
+    if [ "$2" = "$(cat /etc/standin/does_not_compile 2> /dev/null)" ]; then
+      echo "Error! Bad return status for module build on kernel: $3 (x86_64)" >&2
+      exit 10
     fi
     install -D -m 644 "/usr/src/$2/nvidia.ko" $module ;;
   remove) if cmp -s "/usr/src/$2/nvidia.ko" $module; then rm $module; fi ;;

@@ -31,6 +31,7 @@ OURS = {
     "/opt/gpulab/share": "d root:root 755",
     "/opt/gpulab/share/cifar10": "d root:root 755",
     "/opt/gpulab/share/cifar10/cifar10_data.py": "f root:root 644",
+    "/opt/gpulab/share/cifar10/cifar10_meeting.py": "f root:root 644",
     "/opt/gpulab/share/cifar10/cifar10_together.py": "f root:root 644",
     "/opt/gpulab/share/cifar10/cifar10_train.py": "f root:root 644",
     "/usr/local/bin/gpulab-python": "f root:root 755",

@@ -77,6 +77,19 @@ def test_another_program_at_the_port_is_no_machine_of_these() -> None:
     assert "cannot listen there" in said
 
 
+def test_a_connection_that_ends_before_leave_is_heard_on_the_other_is_no_loss() -> None:
+    names = members(2)
+    first, second = Meeting(names, 0), Meeting(names, 1)
+    assert meet([first, second]) == []
+    second.leave()
+    for link in (*second._callers.values(), *second._called.values()):
+        link.close()
+    gone = queue.Queue[str]()
+    first.watch(gone.put)
+    first.wait_for_news(20)
+    assert gone.empty()
+
+
 @pytest.mark.parametrize("takes_leave", [True, False])
 def test_a_machine_that_goes_away_is_named_unless_it_took_leave(takes_leave: bool) -> None:
     names = members(2)

@@ -37,6 +37,7 @@ class Meeting:
         self._called: dict[int, socket.socket] = {}  # by this machine
         self._callers: dict[int, socket.socket] = {}
         self._watch: threading.Thread | None = None
+        self._leaving = False
         # What else may listen or call there is none of this training's.
         self._password = hashlib.sha256(" ".join(members).encode()).hexdigest()
 
@@ -79,7 +80,9 @@ class Meeting:
 
     def leave(self) -> None:
         """Take leave: this machine has come to its end."""
-        for link in self._called.values():
+        self._leaving = True
+        # On every connection: of two, the end of one may be heard before what was said on the other.
+        for link in (*self._called.values(), *self._callers.values()):
             try:
                 link.sendall(FAREWELL)
             except OSError:  # the other one has left, too
@@ -125,19 +128,15 @@ class Meeting:
             for links in (self._called, self._callers):
                 for other, link in links.items():
                     selector.register(link, selectors.EVENT_READ, other)
-            left: set[int] = set()
-            while len(left) < len(self._others):
+            while selector.get_map():
                 for key, _events in selector.select():
                     try:
                         said = key.fileobj.recv(len(FAREWELL))  # type: ignore[union-attr]
                     except OSError:
                         said = b""
-                    if said == FAREWELL:
-                        left.add(key.data)
-                    elif not said:
-                        selector.unregister(key.fileobj)
-                        if key.data not in left:
-                            gone(self.name(key.data))
+                    selector.unregister(key.fileobj)
+                    if said != FAREWELL and not self._leaving:
+                        gone(self.name(key.data))
 
 
 def _patient(link: socket.socket) -> socket.socket:

@@ -114,4 +114,4 @@ def test_a_user_who_may_not_change_the_system_is_told_what_to_do(tmp_path):
         path.chmod(0o755)
     os.chown(home, 65534, 65534)
     run = site("-e", "ansible_become=false", "-e", "os_prep_open_files=4096", as_nobody=True, home=home)
-    assert_refused(run, "/etc, /usr, /var cannot be written. Run as root or with --become")
+    assert_refused(run, "this-machine: /etc, /usr, /var, ", " cannot be written. Run as root or with --become")

@@ -34,6 +34,13 @@ def test_all_is_well(lab: Lab) -> None:
     assert [record["converged"] for record in again.records.values()] == [[], []]
 
 
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Shanghai"])
+def test_a_proof_is_of_its_run_in_every_time_zone(lab: Lab, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    first, again = (lab.play("site", "--limit", "desk-1").records["desk-1"] for _run in range(2))
+    assert [record["proved_now"] for record in (first, again)] == [True, False]
+
+
 def test_a_limited_run_reports_its_own_machines(lab: Lab) -> None:
     run = lab.play("site", "--limit", "desk-2")
     assert run.code == 0, run.said

@@ -28,19 +28,11 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / ".collections")]
 
+from support.smallest import SMALLEST
 from support.ssh_fleet import Fleet, docker, with_ssh
 
 HOSTS = {"site.yml": (1, 10, 40), "its roles": (1, 10)}  # with forty hosts the roles take a quarter of an hour
 IMAGE = "gpulab/converged:12"
-# The smallest stack with an environment and a proof in it.
-SETTINGS: dict[str, Any] = {
-    "tensorflow_env_manager": "venv",
-    "cifar10_dataset": "generated",
-    "cifar10_generated_images": 500,
-    "cifar10_epochs": 1,
-    "cifar10_min_accuracy": 0.01,
-    "os_prep_open_files": 16384,
-}
 # What the plan would tell the roles, and they without the proof, which would train again.
 ROLES = [
     {
@@ -77,7 +69,7 @@ def main() -> None:
         (folder / "roles.yml").write_text(yaml.safe_dump(ROLES))
         ways = {"site.yml": str(REPOSITORY / "site.yml"), "its roles": str(folder / "roles.yml")}
         with Fleet(folder, dict.fromkeys(names, with_ssh(converged())), gpus=False) as fleet:
-            fleet.variables = SETTINGS
+            fleet.variables = SMALLEST
             for number in range(rounds):
                 for way, count in turns(reverse=number % 2 == 1):
                     cost = run(fleet, ways[way], names[:count])
@@ -99,7 +91,7 @@ def converged() -> str:
     subprocess.run([REPOSITORY / "tests/containers/collections"], check=True)
     machine = subprocess.check_output([REPOSITORY / "tests/containers/booted"], text=True).strip()
     try:
-        host = {"ansible_host": machine, "ansible_connection": "community.docker.docker", **SETTINGS}
+        host = {"ansible_host": machine, "ansible_connection": "community.docker.docker", **SMALLEST}
         with tempfile.TemporaryDirectory() as work:
             inventory = Path(work) / "hosts.yml"
             inventory.write_text(yaml.safe_dump({"workstations": {"hosts": {"desk": host}}}))

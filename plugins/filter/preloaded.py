@@ -12,7 +12,7 @@ description:
   - Returns its input as it is. What counts is where it stands, which is in a play's C(hosts).
   - Ansible forks a process for each task of each machine, which loads the filters that the task uses, with all that
     they import. A play's C(hosts) is templated before it forks, so what is loaded there is there in every process.
-  - Without it nothing is different but the time. For a lab where nothing is to do, loading was a third of it.
+  - Without it nothing is different but the time.
 positional: _input
 options:
   _input:

@@ -17,20 +17,12 @@ from typing import Any
 
 import yaml
 from ansible_collections.gpulab.workstation.plugins.module_utils._job_supervisor import descendants
+from support.smallest import SMALLEST
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BUNDLE = "/srv/gpulab-bundle"
 # What a machine is asked to become: all that site.yml does without a GPU, and a proof that takes seconds.
-REQUEST: dict[str, Any] = {
-    "gpulab_bundle": BUNDLE,
-    "tensorflow_env_manager": "venv",
-    "cifar10_dataset": "generated",
-    "cifar10_generated_images": 500,
-    "cifar10_epochs": 1,
-    "cifar10_min_accuracy": 0.01,
-    # Where an engine may not raise its own hard limit, no container can go above it.
-    "os_prep_open_files": 16384,
-}
+REQUEST: dict[str, Any] = {"gpulab_bundle": BUNDLE, **SMALLEST}
 # The same packages by another recipe, by which an environment is known.
 OTHER_LOCK = CHECKOUT / ".cache" / "other-lock.txt"
 OTHER_ENVIRONMENT = {"tensorflow_lock_file": str(OTHER_LOCK)}

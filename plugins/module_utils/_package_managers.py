@@ -89,11 +89,11 @@ class Apt:
 
     def installed(self) -> Dict[str, str]:
         """Return the version of each installed package."""
-        return self._status()[0]
+        return parse_dpkg_status(self._status())[0]
 
     def find(self, request: Request) -> Found:
         """Read what is installed, and what the sources offer for the packages that matter to ``request``."""
-        installed, held, interrupted = self._status()
+        installed, held, interrupted = parse_dpkg_status(self._status())
         if glob.glob(os.path.join(self._root, "var/lib/dpkg/updates/[0-9]*")) and not interrupted:
             interrupted = ["dpkg"]
         names = _relevant(request, installed)
@@ -109,9 +109,9 @@ class Apt:
             made_for=parse_made_for(records, owned=request.owned),
         )
 
-    def _status(self) -> Tuple[Dict[str, str], Set[str], List[str]]:
+    def _status(self) -> str:
         form = "${db:Status-Abbrev}\t${Package}\t${Version}\n"
-        return parse_dpkg_status(_checked(self._run, ["dpkg-query", "-W", "-f", form]))
+        return _checked(self._run, ["dpkg-query", "-W", "-f", form])
 
     def indexed(self) -> bool:
         """Return whether any source's index is here: a new machine has none."""
@@ -126,6 +126,9 @@ class Apt:
         # This one may fail for a package that --fix-broken then takes away or completes.
         self._run(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
         _checked(self._run, [*self._INSTALL, "--fix-broken", "install"])
+        halves = parse_halves(self._status())
+        if halves:
+            _checked(self._run, [*self._INSTALL, "--reinstall", "install", *halves])
 
     def apply(self, *, request: Request, plan: Plan) -> None:
         """Carry out ``plan`` as one transaction, and refuse it if apt would remove anything that is not of the set."""
@@ -344,6 +347,12 @@ def parse_dpkg_status(text: str) -> Tuple[Dict[str, str], Set[str], List[str]]:
         if state != "i":
             interrupted.append(name)
     return installed, held, interrupted
+
+
+def parse_halves(text: str) -> List[str]:
+    """Return the names of which dpkg was cut off among the files. apt does not think of these by itself."""
+    rows = [line.split("\t") for line in text.splitlines()]
+    return [name for status, name, _version in rows if status[1] == "H" or status[2] == "R"]
 
 
 def parse_policy(text: str) -> Dict[str, List[str]]:

@@ -89,6 +89,20 @@ def test_what_dpkg_left_half_way_is_told_from_what_is_installed_and_held() -> No
     assert interrupted == ["c", "f", "g"]
 
 
+def test_a_package_whose_files_are_half_there_is_unpacked_again() -> None:
+    """apt's --fix-broken passes it over."""
+    status = "iHR\tnvidia-smi\t1\niF \tlibcuda1\t1\nii \tdkms\t3\n"
+    machine = Machine({"dpkg-query": status})
+    Apt(run=machine).repair()
+    assert machine.asked[-1].endswith(" --reinstall install nvidia-smi")
+
+
+def test_nothing_is_unpacked_again_that_was_only_to_be_configured() -> None:
+    machine = Machine({"dpkg-query": "iF \tlibcuda1\t1\nii \tdkms\t3\n"})
+    Apt(run=machine).repair()
+    assert not any("--reinstall" in asked for asked in machine.asked)
+
+
 def test_a_real_debian_machine_has_its_driver_held() -> None:
     installed, held, interrupted = parse_dpkg_status(_fixture("dpkg_query_debian_12_driver"))
     assert installed["nvidia-smi"] == "535.261.03-1"

@@ -65,6 +65,11 @@ def test_a_machine_without_a_gpu_shows_what_was_not_checked(visit: Callable[...,
     photograph(page, "cpu")
 
 
+def test_a_number_is_rounded_as_on_the_terminal(visit: Callable[..., Any]) -> None:
+    page, values = visit("cpu"), [1713.5, 1714.5, 0.25, 0.35]
+    assert page.evaluate("(values) => values.map((value) => number(value))", values) == [f"{v:,.0f}" for v in values]
+
+
 def test_telemetry_is_drawn_with_the_window_that_was_asserted(visit: Callable[..., Any], photograph: Any) -> None:
     page = visit("gpu")
     page.wait_for_function("document.querySelectorAll('.chart canvas').length === 5")

@@ -20,7 +20,12 @@ function h(tag, properties, ...children) {
 const formats = {};
 function number(value, digits = 0) {
   if (value === null || value === undefined) return "–";
-  formats[digits] ||= new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  // Halves go to the even digit, as Python has them: what the terminal says is what the page says.
+  formats[digits] ||= new Intl.NumberFormat("en", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+    roundingMode: "halfEven",
+  });
   return formats[digits].format(value);
 }
 

@@ -18,6 +18,9 @@ from pathlib import Path
 TOKEN = re.compile(
     r"\x1b\[(?P<count>\d*)(?P<order>[A-Za-z])|\x1b\[[\d;]*m|(?P<text>[^\x00-\x1f\x7f]+)|(?P<control>[\r\n])"
 )
+# Where a picture goes up to what it redraws.
+REDRAWN = re.compile(r"(?=\x1b\[\d*A)")
+UNFINISHED = re.compile(r"(\x1b(\[[\d;]*)?)?\Z")
 
 
 class Screen:
@@ -92,22 +95,27 @@ class Terminal:
 
     def watch(self, seen: Callable[[str], bool | None] = lambda screen: None) -> int:
         """Follow the process to its end, or until ``seen`` says of a screen that it is enough; its exit code."""
-        decoder = codecs.getincrementaldecoder("utf-8")()
+        decoder, cut = codecs.getincrementaldecoder("utf-8")(), ""
         os.set_blocking(self._leader, False)
         while True:
             ended = self.process.poll() is not None
             try:
-                text = decoder.decode(os.read(self._leader, 65536))
+                text = cut + decoder.decode(os.read(self._leader, 65536))
             except BlockingIOError:
                 if ended:
                     return self.process.returncode
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(0.05)
                 continue
+            # A read may end within a sequence.
+            whole = UNFINISHED.search(text).start()
+            text, cut = text[:whole], text[whole:]
             self.sent += text
-            self.screen.feed(text)
-            if seen(self.screen.text):
-                return -1
+            # One read may bring several pictures, of which each is to be seen.
+            for picture in REDRAWN.split(text):
+                self.screen.feed(picture)
+                if seen(self.screen.text):
+                    return -1
 
     def modes_are_as_before(self) -> bool:
         return termios.tcgetattr(self._follower) == self.before

@@ -224,6 +224,8 @@ def test_the_keyboard_goes_from_bar_to_bar_and_opens_a_machine(visit: Callable[.
     page.keyboard.press("End")
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
+    # The page follows its address, of which it hears after the key.
+    page.locator(".detail:visible .tiles").wait_for()
     assert page.locator(".detail:visible .tiles").count() == 1
     assert page.url.endswith("#machine=ada-1")
 
@@ -265,7 +267,8 @@ def test_a_phone_needs_no_sideways_scroll(visit: Callable[..., Any], photograph:
     page = visit(name, width=360, height=740)
     if name == "fleet-40":
         page.locator(".opener").first.click()
-    page.wait_for_timeout(200)
+    # Charts are given their width between two pictures.
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     assert page.evaluate(SIDEWAYS) == 0
     photograph(page, f"{name}-phone")
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ansible_collections.gpulab.workstation.plugins.module_utils import _openpgp
+from ansible_collections.gpulab.workstation.plugins.module_utils import _openpgp, _used_by
 
 BASE = "https://developer.download.nvidia.com/compute/cuda/repos"
 
@@ -40,7 +40,6 @@ RPM_SOURCE = "etc/yum.repos.d/gpulab-nvidia.repo"
 DRIVER_ROLE = "nvidia_driver"
 # What the repository calls itself in its Release file; a mirror cannot change it, for it is signed.
 NVIDIA = "release l=NVIDIA CUDA"
-_USED_BY = "# Used by: "
 
 # The driver's packages, by the names that the repository and the distributions' archives have in common.
 _DRIVER = "*nvidia* libcuda1* libcudadebugger1 libnvcuvid1 libnvoptix1 cuda-drivers* firmware-nvidia-gsp libxnvctrl*"
@@ -128,12 +127,6 @@ def check_key(data: bytes, expected: str) -> None:
         raise RepositoryError(f"The signing key is not the one expected: {', '.join(keys)}, not {wanted}.")
 
 
-def users(source: Optional[str]) -> List[str]:
-    """Return who uses the repository, as the text of its source file tells."""
-    line = re.search(rf"(?m)^{_USED_BY}(.*)$", source or "")
-    return line.group(1).split(", ") if line else []
-
-
 def address(source: Optional[str]) -> str:
     """Return where the repository is, as the text of its source file tells; nothing where it does not."""
     line = re.search(r"(?m)^(?:URIs: |baseurl=)(.*)$", source or "")
@@ -155,14 +148,14 @@ def apt_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str
         pins += [_pin(_DRIVER, source, -1) for source in archive]
     else:
         pins.append(_pin(_DRIVER, NVIDIA, -1))
-    source = f"{_USED_BY}{', '.join(used_by)}\nTypes: deb\nURIs: {repo.url}\nSuites: /\nSigned-By: /{KEYRING}\n"
+    source = f"{_used_by.used_by_line(used_by)}\nTypes: deb\nURIs: {repo.url}\nSuites: /\nSigned-By: /{KEYRING}\n"
     return {KEYRING: key, APT_SOURCE: source, APT_PINS: "\n".join(pins)}
 
 
 def dnf_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str, str]:
     """Return the files that make dnf use ``repo``, by their path from the root."""
     lines = [
-        f"{_USED_BY}{', '.join(used_by)}",
+        _used_by.used_by_line(used_by),
         "[gpulab-nvidia]",
         "name=NVIDIA",
         f"baseurl={repo.url}",

@@ -78,10 +78,13 @@ class PackageSet:
         Raises:
             PackageError: It cannot be done; the message names the cause.
         """
+        previous = self._remembered() if state == "previous" else None
+        # What was there before may have had other names: a driver's branch is part of them.
+        choices = [sorted(previous["packages"])] if previous else self._request.choices
         self._request = replace(
             self._request,
-            stream=self._wanted_stream(state),
-            choices=[[*names, *(self._manager.HOLDS_WITH if hold else ())] for names in self._request.choices],
+            stream=previous["stream"] if previous else self._request.stream,
+            choices=[[*names, *(self._manager.HOLDS_WITH if hold else ())] for names in choices],
         )
         found = self._manager.find(self._request)
         repaired, trouble = list(found.interrupted), None
@@ -129,9 +132,6 @@ class PackageSet:
     def on_record(self) -> Dict[str, str]:
         """Return the packages that ``previous`` puts back, with their versions; none where nothing was replaced yet."""
         return self._remembered()["packages"] if os.path.exists(self._memory) else {}
-
-    def _wanted_stream(self, state: str) -> str:
-        return self._remembered()["stream"] if state == "previous" else self._request.stream
 
     def _plan(self, state: str, found: Found, sources_pending: bool) -> Plan:
         if state == "absent":

@@ -15,10 +15,16 @@ description:
   - Does nothing where the components are enabled.
 options:
   state:
-    description: Whether the components are there. With V(absent), those that this module added go.
+    description:
+      - Whether the machine's packages may come from the components. With V(absent), those that this module added go,
+        as soon as no other role uses them.
     type: str
     choices: [present, absent]
     default: present
+  used_by:
+    description: The role that takes packages from the components. It is written down in the file.
+    type: str
+    required: true
   components:
     description: The components.
     type: list
@@ -38,6 +44,7 @@ author:
 EXAMPLES = r"""
 - name: Enable the part of Debian's archive that NVIDIA's driver is in
   gpulab.workstation.apt_components:
+    used_by: nvidia_driver
 """
 
 RETURN = r"""
@@ -56,9 +63,10 @@ from ansible_collections.gpulab.workstation.plugins.module_utils import _apt_sou
 from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
+from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import used_by_line, users_then
 
 PATH = "/etc/apt/sources.list.d/gpulab-components.sources"
-HEADING = "# Components that the NVIDIA driver and CUDA need, from where this machine takes the others."
+WHY = "# Components that the NVIDIA driver and CUDA need, from where this machine takes the others."
 
 
 def _sources():
@@ -71,12 +79,28 @@ def _sources():
     return found
 
 
+def _after(before, role, state, components):
+    """Return the text that our file is to have; None where there is to be no file."""
+    roles = users_then(before, role, state)
+    lacking = _apt_sources.missing(_sources(), components) if roles else []
+    return _apt_sources.compose(lacking, heading=f"{WHY}\n{used_by_line(roles)}") if lacking else None
+
+
+def _use(module, before):
+    """Fetch the indexes of what was added, or put the text of ``before`` back."""
+    status, out, err = quiet_runner(module)(["apt-get", "update"])
+    if status != 0:
+        write_text(PATH, before)
+        module.fail_json(msg=f"The components cannot be used. {explain(out + err)}")
+
+
 def main() -> None:
     # What is written is for all to read and for root to change, whatever mask the administrator works with.
     os.umask(0o022)
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "used_by": {"type": "str", "required": True},
             "components": {
                 "type": "list",
                 "elements": "str",
@@ -86,16 +110,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     before = read_text(PATH)
-    lacking = []
-    if module.params["state"] == "present":
-        lacking = _apt_sources.missing(_sources(), module.params["components"])
-    after = _apt_sources.compose(lacking, heading=HEADING) if lacking else None
+    after = _after(before, module.params["used_by"], module.params["state"], module.params["components"])
     if before != after and not module.check_mode:
         write_text(PATH, after)
-        status, out, err = quiet_runner(module)(["apt-get", "update"])
-        if status != 0:
-            write_text(PATH, before)
-            module.fail_json(msg=f"The components cannot be used. {explain(out + err)}")
+        if after:
+            _use(module, before)
     module.exit_json(
         changed=before != after,
         path=PATH if after else None,

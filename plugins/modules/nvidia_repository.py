@@ -91,6 +91,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._openpgp import
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
 from ansible_collections.gpulab.workstation.plugins.module_utils._system import read_system
+from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import users_then
 
 
 def _key(path, url, fingerprint):
@@ -177,10 +178,10 @@ def main() -> None:
     wanted = module.params
     system = read_system(places=())
     apt = system["family"] == "debian"
-    used_by = set(nvidia.users(read_text(f"/{nvidia.APT_SOURCE if apt else nvidia.RPM_SOURCE}")))
-    used_by = used_by | {wanted["used_by"]} if wanted["state"] == "present" else used_by - {wanted["used_by"]}
+    source = read_text(f"/{nvidia.APT_SOURCE if apt else nvidia.RPM_SOURCE}")
+    used_by = users_then(source, wanted["used_by"], wanted["state"])
     try:
-        url, files = _wanted(module, system, apt, sorted(used_by))
+        url, files = _wanted(module, system, apt, used_by)
         before = {path: read_text(path) for path in files}
         changed = sorted(path for path in files if files[path] != before[path])
         if changed and not module.check_mode:

@@ -23,8 +23,9 @@ options:
   state:
     description:
       - Whether there is a receipt.
-      - With V(previous), the receipt before the last change of what it is evidence of, where the machine bears that one
-        out again; none where it does not.
+      - With V(previous), the one that the machine bears out again after something was put back; the receipt before the
+        last change of what it is evidence of, or this one where that change has not come as far as a receipt. None
+        where it bears out neither.
     type: str
     choices: [present, absent, previous]
     default: present
@@ -154,8 +155,8 @@ def main() -> None:
     component = wanted["component"]
     before, earlier = _receipt.read(component), _receipt.read(component, previous=True)
     after = None
-    if wanted["state"] == "previous" and earlier and not _receipt.broken(earlier):
-        after = earlier
+    if wanted["state"] == "previous":
+        after = next((known for known in (before, earlier) if known and not _receipt.broken(known)), None)
     if wanted["state"] == "present":
         holds = sorted(held_packages(names=wanted["packages"])) if wanted["hold"] else []
         named = {kind: wanted[kind] for kind in ("files", "links", "environments", "packages")}

@@ -139,7 +139,10 @@ system:
       elements: path
       sample: []
 components:
-  description: The components that have a receipt, by name.
+  description:
+    - The components that have a receipt, by name.
+    - C(inputs_before) is what the role was given for what the last change replaced, empty where nothing was. As C(inputs),
+      it has no users and passwords of URLs.
   returned: success
   type: dict
   sample:
@@ -158,6 +161,7 @@ components:
           name: /opt/gpulab/envs/tensorflow
           expected: 9f86d081…
           found: 60303ae2…
+      inputs_before: {tensorflow_version: 2.20.0}
 """
 
 from typing import Any, Dict, Optional
@@ -172,6 +176,9 @@ def _component(name: str, root: str) -> Optional[Dict[str, Any]]:
     if receipt is None:
         return None
     broken = _receipt.broken(receipt, root=root)
+    # Where a change has come as far as the packages and not as far as a receipt, it replaced what this one is of.
+    replaced = any(item["kind"] == "package" for item in broken)
+    before = receipt if replaced else _receipt.read(name, root=root, previous=True)
     return {
         "version": receipt["version"],
         "inputs": receipt["inputs"],
@@ -180,6 +187,7 @@ def _component(name: str, root: str) -> Optional[Dict[str, Any]]:
         "materials": _receipt.materials(receipt, root=root),
         "intact": not broken,
         "broken": broken,
+        "inputs_before": before["inputs"] if before else {},
     }
 
 

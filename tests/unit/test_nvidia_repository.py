@@ -10,6 +10,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
 from ansible_collections.gpulab.workstation.plugins.module_utils import _openpgp
+from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import users
 from ansible_collections.gpulab.workstation.plugins.modules import nvidia_repository as module
 
 KEY = (Path(__file__).parents[1] / "fixtures/packages/gpg_key_good.asc").read_bytes()
@@ -98,9 +99,9 @@ def test_what_is_no_driver_is_pinned_before_what_is() -> None:
 def test_the_source_says_who_uses_it_and_trusts_one_key_for_itself_only() -> None:
     repo = nvidia.Repository("http://mirror.example/debian12/x86_64/", "k.pub", FINGERPRINT)
     source = nvidia.apt_files(repo=repo, key="KEY", used_by=["cuda", "nvidia_driver"])[nvidia.APT_SOURCE]
-    assert nvidia.users(source) == ["cuda", "nvidia_driver"]
+    assert users(source) == ["cuda", "nvidia_driver"]
     assert f"Signed-By: /{nvidia.KEYRING}\n" in source
-    assert nvidia.users(None) == []
+    assert users(None) == []
 
 
 def test_dnf_checks_packages_and_index() -> None:

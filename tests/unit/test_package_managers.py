@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -362,6 +363,27 @@ def test_the_set_before_comes_back(debian: Debian, tmp_path: Path) -> None:
     _set(debian, tmp_path, "2").ensure(state="present", hold=True, check=False)
     back = _set(debian, tmp_path).ensure(state="previous", hold=True, check=False)
     assert (back.plan.version, debian.installed) == ("1", {"nvidia-smi": "1-1"})
+
+
+def test_a_set_before_that_had_other_names_comes_back(debian: Debian, tmp_path: Path) -> None:
+    """As a driver of Ubuntu has, whose branch is in the names of its packages."""
+    names = {"nvidia-utils-570": "570-1", "nvidia-utils-580": "580-1"}
+    debian.offered = {name: [version] for name, version in names.items()}
+
+    def branch(number: str) -> PackageSet:
+        name, others = f"nvidia-utils-{number}", ["nvidia-utils-*", f"!nvidia-utils-{number}"]
+        return PackageSet(
+            manager=Apt(run=debian, root=str(tmp_path)),
+            request=replace(REQUEST, choices=[[name]] if number else [], absent=others if number else []),
+            root=str(tmp_path),
+        )
+
+    (tmp_path / "var/lib/apt/lists").mkdir(parents=True)
+    for number in ("570", "580"):
+        branch(number).ensure(state="present", hold=True, check=False)
+    assert debian.installed == {"nvidia-utils-580": "580-1"}
+    branch("").ensure(state="previous", hold=True, check=False)
+    assert debian.installed == {"nvidia-utils-570": "570-1"}
 
 
 def test_without_a_set_before_there_is_no_way_back(debian: Debian, tmp_path: Path) -> None:

@@ -141,8 +141,20 @@ def test_a_receipt_before_that_the_machine_does_not_bear_out_does_not_come_back(
     for version in ("1", "2"):
         installed.write_text(version)
         write(version=version, files=[str(installed)])
+    installed.write_text("3")
     assert write(state="previous")["receipt"] is None
     assert _receipt.read("demo") is None
+
+
+def test_a_receipt_stays_where_what_was_put_back_had_not_come_as_far_as_another(write, tmp_path):
+    installed = tmp_path / "installed"
+    for version in ("1", "2"):
+        installed.write_text(version)
+        write(version=version, files=[str(installed)])
+    installed.write_text("3")  # and no receipt
+    installed.write_text("2")
+    assert not write(state="previous")["changed"]
+    assert _receipt.read("demo")["version"] == "2"
 
 
 def test_nothing_is_left_of_a_component_that_is_taken_off(write, tmp_path):

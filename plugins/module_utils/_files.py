@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from typing import Optional
+from contextlib import suppress
+from typing import Dict, Mapping, Optional
 
 
 def read_text(path: str) -> Optional[str]:
@@ -14,19 +15,50 @@ def read_text(path: str) -> Optional[str]:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
+class NotWritten(RuntimeError):
+    """A file cannot be written; the message says which and why, such as that the disk is full."""
+
+
 def write_text(path: str, text: Optional[str]) -> None:
-    """Put ``text`` into a file that everybody can read, at once; None removes the file."""
-    if text is None:
-        if os.path.exists(path):
-            os.unlink(path)
+    """Put ``text`` into a file that everybody can read, at once; None removes the file.
+
+    Raises:
+        NotWritten: It cannot be done. The file is as it was.
+    """
+    if text == read_text(path):
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     draft = f"{path}.new"
-    with open(draft, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(draft, 0o644)
-    os.replace(draft, path)
+    try:
+        if text is None:
+            os.unlink(path)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise NotWritten(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def write_all(files: Mapping[str, Optional[str]]) -> Dict[str, Optional[str]]:
+    """Give each file its text, or none of them; return what they had before.
+
+    Raises:
+        NotWritten: One of them cannot be written.
+    """
+    before = {path: read_text(path) for path in files}
+    try:
+        for path, text in files.items():
+            write_text(path, text)
+    except NotWritten:
+        for path, text in before.items():
+            write_text(path, text)
+        raise
+    return before

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import (
     Found,
@@ -322,15 +323,10 @@ class Dnf:
         return [line for line in self._read_locks() if _locked_name(line) not in names]
 
     def _read_locks(self) -> List[str]:
-        if not os.path.exists(self._locks):
-            return []
-        with open(self._locks, encoding="utf-8") as file:
-            return file.read().splitlines()
+        return (read_text(self._locks) or "").splitlines()
 
     def _write_locks(self, lines: Sequence[str]) -> None:
-        os.makedirs(os.path.dirname(self._locks), exist_ok=True)
-        with open(self._locks, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        write_text(self._locks, "".join(f"{line}\n" for line in lines))
 
 
 def parse_dpkg_status(text: str) -> Tuple[Dict[str, str], Set[str], List[str]]:

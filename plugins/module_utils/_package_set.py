@@ -11,7 +11,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Union
 
-from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import (
+    NotWritten,
+    read_text,
+    write_all,
+    write_text,
+)
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import Apt, Dnf
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import (
     Found,
@@ -77,6 +82,7 @@ class PackageSet:
 
         Raises:
             PackageError: It cannot be done; the message names the cause.
+            NotWritten: A file of the set cannot be written.
         """
         previous = self._remembered() if state == "previous" else None
         # What was there before may have had other names: a driver's branch is part of them.
@@ -112,7 +118,7 @@ class PackageSet:
                 self._remember({**before, **kernels}, found.stream)
             try:
                 self._carry_out(plan, stale)
-            except PackageError:
+            except (PackageError, NotWritten):
                 # A change that never began replaced nothing: the way back is still the one from the change before.
                 if self._owned(self._manager.find(self._request)) == before:
                     write_text(self._memory, on_record)
@@ -150,14 +156,11 @@ class PackageSet:
 
     def _carry_out(self, plan: Plan, files: Dict[str, Optional[str]]) -> None:
         # The pins come first: they are what makes the dependencies of a downgrade agree.
-        undo = {path: read_text(path) for path in files}
-        for path, text in files.items():
-            write_text(path, text)
+        before = write_all(files)
         try:
             self._manager.apply(request=self._request, plan=plan)
-        except PackageError:
-            for path, text in undo.items():
-                write_text(path, text)
+        except (PackageError, NotWritten):
+            write_all(before)
             raise
 
     def _hold(self, hold: bool, names: List[str]) -> None:

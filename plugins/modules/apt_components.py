@@ -60,7 +60,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _apt_sources
-from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import NotWritten, read_text, write_text
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
 from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import used_by_line, users_then
@@ -112,7 +112,10 @@ def main() -> None:
     before = read_text(PATH)
     after = _after(before, module.params["used_by"], module.params["state"], module.params["components"])
     if before != after and not module.check_mode:
-        write_text(PATH, after)
+        try:
+            write_text(PATH, after)
+        except NotWritten as error:
+            module.fail_json(msg=str(error))
         if after:
             _use(module, before)
     module.exit_json(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: driver_modules
-short_description: See that NVIDIA's kernel modules are there for a kernel, and build them if not
+short_description: See that the driver's kernel modules are there for a kernel, and build them if not
 version_added: "1.0.0"
 description:
   - Looks for the module in the kernel's own list of modules, where C(modprobe) would find it at the next boot. Packages
@@ -16,6 +16,12 @@ description:
 options:
   kernel:
     description: Release of the kernel; the running one when empty.
+    type: str
+    default: ""
+  version:
+    description:
+      - Version of the driver. Modules of another one do not serve it; those that a file does not tell of do.
+      - Any when empty.
     type: str
     default: ""
 attributes:
@@ -32,6 +38,7 @@ author:
 EXAMPLES = r"""
 - name: See that the driver is there for the running kernel
   gpulab.workstation.driver_modules:
+    version: 580.95.05
 """
 
 RETURN = r"""
@@ -80,14 +87,33 @@ def _build_errors():
     return "\n".join([f"{logs[-1]} says:", *errors[:BUILD_ERRORS]])
 
 
+def _serves(found, version):
+    return found is not None and version in ("", found.version or version)
+
+
+def _trouble(found, kernel, version, said):
+    if found is None:
+        return (
+            f"There is no NVIDIA module for kernel {kernel}, and none could be built."
+            f" {explain(said)}\n{_build_errors()}".rstrip()
+        )
+    return (
+        f"Kernel {kernel} would load {found.path}, which is of driver {found.version} and not of {version}."
+        " Take away what has put it there, such as NVIDIA's .run installer or another package, and run this again."
+    )
+
+
 def main() -> None:
     # What is written is for all to read and for root to change, whatever mask the administrator works with.
     os.umask(0o022)
-    module = AnsibleModule(argument_spec={"kernel": {"type": "str", "default": ""}}, supports_check_mode=True)
-    kernel = module.params["kernel"] or os.uname().release
+    module = AnsibleModule(
+        argument_spec={"kernel": {"type": "str", "default": ""}, "version": {"type": "str", "default": ""}},
+        supports_check_mode=True,
+    )
+    kernel, version = module.params["kernel"] or os.uname().release, module.params["version"]
     tree = Tree("/")
     found = find_module(tree, kernel)
-    missing = found is None
+    missing = not _serves(found, version)
     if missing and not module.check_mode:
         run = quiet_runner(module)
         out, err = "", ""
@@ -95,11 +121,8 @@ def main() -> None:
             # It also has depmod list what it built.
             _rc, out, err = run(["dkms", "autoinstall", "-k", kernel])
             found = find_module(tree, kernel)
-        if found is None:
-            module.fail_json(
-                msg=f"There is no NVIDIA module for kernel {kernel}, and none could be built."
-                f" {explain(out + err)}\n{_build_errors()}".rstrip()
-            )
+        if not _serves(found, version):
+            module.fail_json(msg=_trouble(found, kernel, version, said=out + err))
     module.exit_json(
         changed=missing,
         kernel=kernel,

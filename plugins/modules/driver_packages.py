@@ -163,6 +163,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._driver_catalog
     any_driver,
     driver_request,
 )
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import NotWritten
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import package_manager, quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, anchor_of, matches
@@ -228,7 +229,7 @@ def main() -> None:
             check=module.check_mode,
             sources_pending=wanted["sources_pending"],
         )
-    except PackageError as error:
+    except (PackageError, NotWritten) as error:
         replaced = _replaced(_driver(before), _driver(manager.installed()))
         module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.on_record()))
     replaced = _replaced(outcome.before, outcome.after) or bool(outcome.repaired)

@@ -86,7 +86,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
-from ansible_collections.gpulab.workstation.plugins.module_utils._files import read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import NotWritten, read_text, write_all
 from ansible_collections.gpulab.workstation.plugins.module_utils._openpgp import fingerprints
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
@@ -150,8 +150,7 @@ def _use(run, apt, before):
         _index(run, apt)
     except nvidia.RepositoryError:
         # A source that cannot be used would make every later apt and dnf run fail.
-        for path, text in before.items():
-            write_text(path, text)
+        write_all(before)
         raise
 
 
@@ -185,13 +184,12 @@ def main() -> None:
         before = {path: read_text(path) for path in files}
         changed = sorted(path for path in files if files[path] != before[path])
         if changed and not module.check_mode:
-            for path, text in files.items():
-                write_text(path, text)
+            write_all(files)
             if wanted["state"] == "present":
                 _use(quiet_runner(module), apt, before)
             elif not used_by and not apt:
                 _distrust(quiet_runner(module), before[f"/{nvidia.RPM_KEY}"])
-    except nvidia.RepositoryError as error:
+    except (nvidia.RepositoryError, NotWritten) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(changed),

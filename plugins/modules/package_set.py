@@ -106,6 +106,7 @@ repaired:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import NotWritten
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import package_manager, quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_set import PackageSet
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, Request
@@ -144,7 +145,7 @@ def main() -> None:
             check=module.check_mode,
             sources_pending=wanted["sources_pending"],
         )
-    except PackageError as error:
+    except (PackageError, NotWritten) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**outcome.result())
 

@@ -141,8 +141,8 @@ system:
 components:
   description:
     - The components that have a receipt, by name.
-    - C(inputs_before) is what the role was given for what the last change replaced, empty where nothing was. As C(inputs),
-      it has no users and passwords of URLs.
+    - C(inputs_before) is what the role was given for what the last change replaced, empty where nothing was. As
+      C(inputs), it has no users and passwords of URLs.
   returned: success
   type: dict
   sample:

@@ -130,7 +130,7 @@ def test_who_leaves_a_repository_leaves_it_to_the_others_as_it_is(
     files = {f"/{path}": text for path, text in compose(repo=repo, key="KEY", used_by=["cuda", "cudnn"]).items()}
     monkeypatch.setattr(module, "read_system", lambda places: system)
     monkeypatch.setattr(module, "read_text", files.get)
-    monkeypatch.setattr(module, "write_text", files.__setitem__)
+    monkeypatch.setattr(module, "write_all", files.update)
     monkeypatch.setattr(module, "quiet_runner", lambda _module: lambda argv: pytest.fail(f"{argv} is not needed"))
     leave = {"state": "absent", "used_by": "cudnn", "mirror": "http://other.example", "fingerprint": "0" * 40}
     with patch_module_args(leave), pytest.raises(SystemExit):

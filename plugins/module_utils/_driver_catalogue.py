@@ -18,7 +18,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._packages impor
 # What is part of a driver wherever it comes from. What follows a "!" only shares the name.
 OWNED = (
     "nvidia-*", "libnvidia-*", "libcuda1*", "libcudadebugger1*", "libnvcuvid1", "libnvoptix1", "libgl*-nvidia-*",
-    "libegl-nvidia0", "cuda-drivers*", "firmware-nvidia-gsp", "xserver-xorg-video-nvidia*", "kmod-nvidia*",
+    "libegl-nvidia*", "cuda-drivers*", "firmware-nvidia-*gsp", "xserver-xorg-video-nvidia*", "kmod-nvidia*",
     "!nvidia-cuda-*", "!nvidia-cudnn*", "!nvidia-container-*", "!libnvidia-container*", "!nvidia-docker*",
     "!nvidia-detect", "!nvidia-driver-assistant", "!nvidia-support", "!nvidia-installer-cleanup", "!nvidia-prime*",
     "!nvidia-visual-profiler", "!nvidia-profiler", "!nvidia-opencl-dev", "!libnvidia-ml-dev",

@@ -145,6 +145,8 @@ def test_no_other_branch_variant_or_flavour_stays_beside_the_wanted_one(
         ("libcuda1", True),
         ("kmod-nvidia-open-dkms", True),
         ("firmware-nvidia-gsp", True),
+        ("firmware-nvidia-tesla-535-gsp", True),
+        ("libegl-nvidia-tesla-535-0", True),
         ("nvidia-cuda-toolkit", False),
         ("nvidia-container-toolkit", False),
         ("libnvidia-container1", False),

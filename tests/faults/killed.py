@@ -1,6 +1,7 @@
 """Kill site.yml at random moments, and see that the next run makes good what was left. Prints docs/faults.md.
 
     PYTHONPATH=.collections:tests python -m faults.killed [--seed SEED] [--kills NUMBER] > docs/faults.md
+    PYTHONPATH=.collections:tests python -m faults.killed --seed SEED --again 5 17     some of them once more
 
 What is killed is the controller (whose task goes on alone on the machine), every process of the task on the machine,
 or the machine itself. After each kill the next run must succeed, the machine must be as one that was never
@@ -116,10 +117,10 @@ class Harness:
         self._seed, self._scenarios, self._work, self._log = seed, scenarios, work, log
         self._gauges: dict[str, tuple[list[tuple[str, float]], str]] = {}
 
-    def kills(self, number: int) -> Iterator[Kill]:
-        """Kill ``number`` times, in all scenarios by turns; yield each kill as it has been judged."""
+    def kills(self, turns: Sequence[int]) -> Iterator[Kill]:
+        """Carry out the seed's kills of these numbers, in all scenarios by chance; yield each as it has been judged."""
         shares = [scenario.share for scenario in self._scenarios]
-        for turn in range(1, number + 1):
+        for turn in turns:
             dice = random.Random(f"{self._seed} {turn}")
             scenario = dice.choices(self._scenarios, shares)[0]
             yield self._kill(turn, scenario, dice)
@@ -263,21 +264,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", default=f"{random.randrange(10**6)}")
     parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--again", type=int, nargs="+", metavar="NUMBER", help="these of the seed's kills alone")
     parser.add_argument("--only", choices=[scenario.name for scenario in SCENARIOS], help="the kills of one scenario")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", file=sys.stderr)
     log = CHECKOUT / ".cache/test-logs/killed"
     log.mkdir(parents=True, exist_ok=True)
     scenarios = [scenario for scenario in SCENARIOS if arguments.only in (None, scenario.name)]
+    turns = arguments.again or range(1, arguments.kills + 1)
     kills = []
     signal.signal(signal.SIGTERM, _end_early)
     with tempfile.TemporaryDirectory() as work, suppress(EndEarly):
-        for kill in Harness(arguments.seed, scenarios, Path(work), log).kills(arguments.kills):
+        for kill in Harness(arguments.seed, scenarios, Path(work), log).kills(turns):
             kills.append(kill)
             print(json.dumps(asdict(kill)), file=sys.stderr, flush=True)
     print(page(kills, arguments.seed), end="")
     sound = all(kill.converged and kill.third != "changed something" for kill in kills)
-    return 0 if sound and len(kills) == arguments.kills else 1
+    return 0 if sound and len(kills) == len(turns) else 1
 
 
 class EndEarly(BaseException):

@@ -52,17 +52,17 @@ def package_manager(*, family: str, run: Run, root: str = "/") -> Union[Apt, Dnf
     raise PackageError("Only the families of Debian and RHEL are known.")
 
 
-def quiet_runner(module: Any) -> Run:
+def quiet_runner(module: Any, *, patience: float = LOCK_TIMEOUT) -> Run:
     """Return what runs commands for an AnsibleModule: nobody is asked anything, and messages are in English."""
     environment = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C"}
-    return patient(lambda argv: module.run_command(list(argv), environ_update=environment))
+    return patient(lambda argv: module.run_command(list(argv), environ_update=environment), patience)
 
 
-def patient(run: Run) -> Run:
-    """Return ``run`` as one that tries again, for LOCK_TIMEOUT seconds, where another program's lock is in the way."""
+def patient(run: Run, patience: float = LOCK_TIMEOUT) -> Run:
+    """Return ``run`` as one that tries again, for so many seconds, where another program's lock is in the way."""
 
     def try_again(argv: Sequence[str]) -> Tuple[int, str, str]:
-        deadline = time.monotonic() + LOCK_TIMEOUT
+        deadline = time.monotonic() + patience
         while True:
             status, out, err = run(argv)
             if not _locked_out(status, err) or time.monotonic() >= deadline:
@@ -78,15 +78,14 @@ class Apt:
     # What has to be installed for a hold to be kept: apt keeps it itself.
     HOLDS_WITH: Tuple[str, ...] = ()
 
-    _INSTALL = (
-        "apt-get", "-y", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages",
-        "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}",
-        "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-    )  # fmt: skip
-
-    def __init__(self, *, run: Run, root: str = "/") -> None:
+    def __init__(self, *, run: Run, root: str = "/", patience: int = LOCK_TIMEOUT) -> None:
         self._run = run
         self._root = root
+        self._apt = ("apt-get", "-y", "-o", f"DPkg::Lock::Timeout={patience}")
+        self._install = (
+            *self._apt, "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages",
+            "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
+        )  # fmt: skip
 
     def installed(self) -> Dict[str, str]:
         """Return the version of each installed package."""
@@ -94,9 +93,7 @@ class Apt:
 
     def find(self, request: Request) -> Found:
         """Read what is installed, and what the sources offer for the packages that matter to ``request``."""
-        installed, held, interrupted = parse_dpkg_status(self._status())
-        if glob.glob(os.path.join(self._root, "var/lib/dpkg/updates/[0-9]*")) and not interrupted:
-            interrupted = ["dpkg"]
+        installed, held, unfinished = parse_dpkg_status(self._status())
         names = _relevant(request, installed)
         policy = _checked(self._run, ["apt-cache", "policy", *names]) if names else ""
         available = parse_policy(policy)
@@ -106,7 +103,7 @@ class Apt:
             installed=installed,
             available=available,
             held=held,
-            interrupted=interrupted,
+            interrupted=self._with_notes(unfinished),
             made_for=parse_made_for(records, owned=request.owned),
         )
 
@@ -120,16 +117,26 @@ class Apt:
 
     def refresh(self) -> None:
         """Fetch the sources' indexes."""
-        _checked(self._run, ["apt-get", "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}", "update"])
+        _checked(self._run, [*self._apt, "update"])
 
-    def repair(self) -> None:
-        """Finish what an interrupted run began."""
+    def interrupted(self) -> List[str]:
+        """Return the packages that an interrupted run left half done; "dpkg" where only its notes tell of one."""
+        return self._with_notes(parse_dpkg_status(self._status())[2])
+
+    def _with_notes(self, unfinished: List[str]) -> List[str]:
+        notes = glob.glob(os.path.join(self._root, "var/lib/dpkg/updates/[0-9]*"))
+        return unfinished or (["dpkg"] if notes else [])
+
+    def repair(self, *options: str) -> None:
+        """Finish what an interrupted run began, with more options for apt."""
         # This one may fail for a package that --fix-broken then takes away or completes.
-        self._run(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
-        _checked(self._run, [*self._INSTALL, "--fix-broken", "install"])
+        status, _out, err = self._run(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
+        if _locked_out(status, err):
+            raise PackageError(explain(err))
+        _checked(self._run, [*self._install, *options, "--fix-broken", "install"])
         halves = parse_halves(self._status())
         if halves:
-            _checked(self._run, [*self._INSTALL, "--reinstall", "install", *halves])
+            _checked(self._run, [*self._install, *options, "--reinstall", "install", *halves])
 
     def apply(self, *, request: Request, plan: Plan) -> None:
         """Carry out ``plan`` as one transaction, and refuse it if apt would remove anything that is not of the set."""
@@ -137,7 +144,7 @@ class Apt:
         wanted += [f"{name}-" for name in plan.remove]
         if not wanted:
             return
-        preview = _checked(self._run, [*self._INSTALL, "--simulate", "install", *wanted])
+        preview = _checked(self._run, [*self._install, "--simulate", "install", *wanted])
         strangers = [
             name
             for name in re.findall(r"(?m)^Remv (\S+)", preview)
@@ -148,7 +155,7 @@ class Apt:
                 f"apt would also remove {', '.join(strangers)}, which is not part of {request.name}."
                 " Remove what depends on the old packages first, or choose a version that fits."
             )
-        _checked(self._run, [*self._INSTALL, "--purge", "install", *wanted])
+        _checked(self._run, [*self._install, "--purge", "install", *wanted])
 
     def hold(self, names: Iterable[str]) -> None:
         """Keep upgrades away from exactly these packages."""
@@ -404,8 +411,9 @@ def parse_versionlock(lines: Sequence[str], installed: Mapping[str, str]) -> Set
 
 
 def _locked_out(status: int, err: str) -> bool:
-    """Whether a command did nothing for want of a lock: apt's for indexes and downloads, or one of dnf's."""
-    return status == DNF_LOCKED or bool(re.search(r"Could not get lock /var/(lib/apt/lists|cache/apt/archives)/", err))
+    """Whether a command did nothing for want of a lock: apt's for indexes and downloads, dpkg's, or one of dnf's."""
+    apt = r"Could not get lock /var/(lib/apt/lists|cache/apt/archives)/|dpkg .*was locked by another process"
+    return status == DNF_LOCKED or bool(re.search(apt, err))
 
 
 def _locked_name(line: str) -> str:

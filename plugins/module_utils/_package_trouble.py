@@ -41,6 +41,10 @@ TROUBLES: List[Trouble] = [
         "Another package manager is at work: process {pid} ({who}) holds dnf's lock. Let it end and run this again.",
     ),
     Trouble(
+        r"(?P<lock>dpkg \w+(?: \w+)? lock) was locked by another process with pid (?P<pid>\d+)",
+        "Another package manager is at work: process {pid} holds the {lock}. Let it end and run this again.",
+    ),
+    Trouble(
         r"Could not get lock|Unable to acquire the dpkg frontend lock",
         "Another package manager is at work. Let it end and run this again.",
     ),

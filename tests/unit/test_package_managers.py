@@ -98,6 +98,24 @@ def test_a_package_whose_files_are_half_there_is_unpacked_again() -> None:
     assert machine.asked[-1].endswith(" --reinstall install nvidia-smi")
 
 
+def test_what_is_finished_may_be_forbidden_to_remove_anything() -> None:
+    machine = Machine({"dpkg-query": "iHR\tnvidia-smi\t1\n"})
+    Apt(run=machine).repair("--no-remove")
+    assert all("--no-remove" in asked for asked in machine.asked if asked.startswith("apt-get"))
+
+
+def test_a_dpkg_that_another_keeps_locked_is_not_waited_for_again_by_apt() -> None:
+    asked = []
+
+    def locked(argv: Sequence[str]) -> Tuple[int, str, str]:
+        asked.append(argv[0])
+        return 2, "", "dpkg: error: dpkg frontend lock was locked by another process with pid 41\n"
+
+    with pytest.raises(PackageError, match="process 41 holds the dpkg frontend lock"):
+        Apt(run=locked).repair()
+    assert asked == ["dpkg"]
+
+
 def test_nothing_is_unpacked_again_that_was_only_to_be_configured() -> None:
     machine = Machine({"dpkg-query": "iF \tlibcuda1\t1\nii \tdkms\t3\n"})
     Apt(run=machine).repair()
@@ -113,9 +131,10 @@ def test_a_real_debian_machine_has_its_driver_held() -> None:
 
 
 LOCKED = [
-    # What apt prints of the lists, for which it does not wait by itself, and dnf with exit_on_lock.
+    # What apt prints of the lists, for which it does not wait by itself, dnf with exit_on_lock, and dpkg.
     (100, "", "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 41 (apt-get)\n"),
     (200, "", "Metadata cache already locked by 41\n  The application with PID 41 is: dnf\n"),
+    (2, "", "dpkg: error: dpkg frontend lock was locked by another process with pid 41\nNote: removing the lock …\n"),
 ]
 
 
@@ -137,7 +156,7 @@ def test_a_lock_that_is_never_let_go_is_named_with_who_holds_it(
     clock = [0.0]
     monkeypatch.setattr(_package_managers.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(_package_managers.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
-    with pytest.raises(PackageError, match=r"Another package manager is at work: process 41 \((apt-get|dnf)\)"):
+    with pytest.raises(PackageError, match=r"Another package manager is at work: process 41 (\((apt-get|dnf)\)|holds)"):
         Apt(run=patient(lambda argv: locked)).refresh()
     assert clock[0] >= _package_managers.LOCK_TIMEOUT
 

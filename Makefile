@@ -22,7 +22,7 @@ audit: $(SITE) ## Say where the machines differ from their plan, and fail where 
 	@$(SITE)/bin/ansible-playbook playbooks/audit.yml -i $(INVENTORY) $(ARGS)
 
 bundle: $(SITE) ## Fetch what machines without internet need: ARGS="--system debian-12 --to FOLDER"
-	@$(SITE)/bin/python scripts/bundle.py $(ARGS)
+	@PYTHONPATH=scripts:.collections $(SITE)/bin/python -m bundle $(ARGS)
 
 test: ## Pass all tests but the long ones
 	@tests/run quick

@@ -113,7 +113,10 @@ class Apt:
 
     def indexed(self) -> bool:
         """Return whether any source's index is here: a new machine has none."""
-        return bool(glob.glob(os.path.join(self._root, "var/lib/apt/lists/*_*")))
+        # A bundle's are kept apart from the machine's own.
+        told = _checked(self._run, ["apt-config", "shell", "lists", "Dir::State::Lists/d"])
+        lists = re.search(r"(?m)^lists='(.*)'$", told)
+        return bool(lists and glob.glob(os.path.join(self._root, lists.group(1).lstrip("/"), "*_*")))
 
     def refresh(self) -> None:
         """Fetch the sources' indexes."""

@@ -105,6 +105,11 @@ TROUBLES: List[Trouble] = [
         "The packages do not fit together: {package} needs {need}, which no repository offers.",
     ),
     Trouble(
+        r"Failed to fetch file:\S+/(?P<package>[^/\s]+)\s+File not found",
+        "{package} is not in the folder that stands in for its archive. Make the bundle again, with what this machine"
+        " is to have.",
+    ),
+    Trouble(
         r"Could not resolve|Temporary failure resolving|Could not connect|Failed to fetch|Failed to download metadata"
         r"|Curl error|404  Not Found|(?i:all mirrors were)",
         "A package source cannot be reached. A mirror or a local directory can stand in for it.",

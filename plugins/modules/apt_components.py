@@ -12,7 +12,8 @@ version_added: "1.0.0"
 description:
   - Adds the components to each place from which this machine already takes C(main), with the same mirror, suite and
     key, in a file of its own. The machine's own source files are left as they are.
-  - Does nothing where the components are enabled.
+  - Does nothing where the components are enabled, nor where apt is told by C(APT_CONFIG) to take its sources from
+    another folder. A bundle has them, or has not.
 options:
   state:
     description:
@@ -69,6 +70,12 @@ PATH = "/etc/apt/sources.list.d/gpulab-components.sources"
 WHY = "# Components that the NVIDIA driver and CUDA need, from where this machine takes the others."
 
 
+def _folder(module):
+    """Return the folder that apt takes its sources from."""
+    _status, out, _err = quiet_runner(module)(["apt-config", "shell", "folder", "Dir::Etc::SourceParts/d"])
+    return out.strip().partition("=")[2].strip("'").rstrip("/")
+
+
 def _sources():
     """Return the machine's sources but for those of our own file."""
     found = []
@@ -110,7 +117,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     before = read_text(PATH)
-    after = _after(before, module.params["used_by"], module.params["state"], module.params["components"])
+    if module.params["state"] == "present" and _folder(module) != os.path.dirname(PATH):
+        after = before
+    else:
+        after = _after(before, module.params["used_by"], module.params["state"], module.params["components"])
     if before != after and not module.check_mode:
         try:
             write_text(PATH, after)

@@ -33,8 +33,8 @@ def bundle() -> Path:
     """Return the folder with all that the request takes, made at the first call and again when a lock has changed."""
     lock = CHECKOUT / "roles/tensorflow/files/locks/tensorflow-cpu-2.21.0.txt"
     OTHER_LOCK.write_text(f"# Another lock.\n{lock.read_text()}")
-    made_from = [CHECKOUT / "scripts/bundle.py", *sorted((CHECKOUT / "roles/tensorflow/files/locks").glob("*.txt"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()[:12]
+    made_from = [*CHECKOUT.glob("scripts/bundle/*.py"), *CHECKOUT.glob("roles/tensorflow/files/locks/*.txt")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_from))).hexdigest()[:12]
     folder = CHECKOUT / ".cache" / f"bundle-{digest}"
     if not (folder / "SHA256SUMS").exists():
         arguments = f"--system debian-12 --to {folder}"

@@ -27,12 +27,18 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def ask(ours: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
     """The module itself, on a machine whose apt has main; returns what it answers."""
-    update = {"status": 0}
-    monkeypatch.setattr(module, "_sources", lambda: OWN)
-    monkeypatch.setattr(module, "quiet_runner", lambda _module: lambda _argv: (update["status"], "", "E: no answer"))
+    update: dict[str, Any] = {"status": 0, "reads": ""}
 
-    def run(role: str, state: str = "present", *, status: int = 0, **options: Any) -> dict[str, Any]:
-        update["status"] = status
+    def answer(argv: list[str]) -> tuple[int, str, str]:
+        return (0, f"folder='{update['reads']}/'\n", "") if "apt-config" in argv else (update["status"], "", "E: no")
+
+    monkeypatch.setattr(module, "_sources", lambda: OWN)
+    monkeypatch.setattr(module, "quiet_runner", lambda _module: answer)
+
+    def run(
+        role: str, state: str = "present", *, status: int = 0, reads: Path = ours.parent, **options: Any
+    ) -> dict[str, Any]:
+        update.update(status=status, reads=reads)
         with patch_module_args({"used_by": role, "state": state, **options}), pytest.raises(SystemExit):
             module.main()
         return json.loads(capsys.readouterr().out)
@@ -60,4 +66,14 @@ def test_components_that_cannot_be_fetched_leave_the_sources_as_they_were(ask: A
     ask("nvidia_driver")
     before = ours.read_text()
     assert ask("cuda", status=100)["failed"]
+    assert ours.read_text() == before
+
+
+def test_the_machine_s_sources_are_left_alone_where_apt_reads_a_bundle_s(ask: Ask, ours: Path) -> None:
+    bundle = Path("/srv/gpulab-bundle/apt/sources.list.d")
+    assert not ask("cuda", reads=bundle)["changed"]
+    assert not ours.exists()
+    ask("cuda")
+    before = ours.read_text()
+    assert not ask("nvidia_driver", reads=bundle)["changed"]
     assert ours.read_text() == before

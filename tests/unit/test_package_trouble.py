@@ -43,6 +43,12 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_troubl
         ("The following signatures were invalid: BADSIG A4B469963BF863CC cudatools", "index was changed after"),
         ("E: The repository 'http://mirror.example  InRelease' is not signed.", "http://mirror.example  InRelease"),
         (
+            "E: Failed to fetch file:/srv/apt/debian/pool/main/d/dkms/dkms_3.0.10-8%2bdeb12u1_all.deb"
+            "  File not found - /srv/apt/debian/pool/main/d/dkms/dkms_3.0.10-8+deb12u1_all.deb"
+            " (2: No such file or directory)\nE: Unable to fetch some archives, maybe run apt-get update",
+            "dkms_3.0.10-8%2bdeb12u1_all.deb is not in the folder that stands in for its archive",
+        ),
+        (
             "Package nvidia-smi-1-1.x86_64.rpm is not signed\nError: GPG check FAILED",
             "nvidia-smi-1-1.x86_64.rpm is not signed",
         ),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.gpulab.workstation.plugins.module_utils._nvidia_repository import RepositoryError
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import sbom
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.input_problems import problems
@@ -75,7 +76,7 @@ def main() -> None:
     shutil.rmtree(draft, ignore_errors=True)
     try:
         fetch(asked, system, given, draft)
-    except (OSError, PackageError) as error:
+    except (OSError, PackageError, RepositoryError) as error:
         parser.error(str(error))
     for path in [draft, *draft.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -135,17 +136,25 @@ def archives(asked: argparse.Namespace, system: System) -> list[Archive]:
 def fetch(asked: argparse.Namespace, system: System, given: Mapping[str, Any], to: Path) -> None:
     """Fetch all that is asked for."""
     components = [component for component in COMPONENTS if component in asked.components]
-    packages, locks, files = [], [], []
+    packages, locks, files, repositories = [], [], [], {}
     for component in components:
+        repository = wishes.repository(component, system, given)
+        if repository:
+            repositories.setdefault(repository, []).append(component)
         packages += wishes.packages(component, system, given, asked.kernel)
         locks += wishes.wheels(component, system, given)
         files += wishes.downloads(component, system, given)
+    if len(repositories) > 1:
+        raise RepositoryError(f"All components come from one repository of NVIDIA's, not {len(repositories)}.")
     to.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         machine = BareMachine(Path(scratch), system, archives(asked, system))
+        for repository, used_by in repositories.items():
+            machine.use_nvidia(repository, used_by)
+        machine.read_indexes()
         for request in packages:
             machine.fetch(request)
-        machine.lay_out(to / "apt", f"{asked.place}/apt")
+        machine.lay_out(to, asked.place)
     fetch_wheels(system, locks, to / "wheels")
     for folder, url, digest in files:
         (to / folder).mkdir(exist_ok=True)
@@ -160,7 +169,7 @@ def materials(system: System, bundle: Path) -> list[sbom.Component]:
     for path in bundle.glob("wheels/*.whl"):
         name, version = path.name.split("-")[:2]
         found.append(sbom.distribution(name, version, sha256=sha256(path)))
-    for path in bundle.glob("apt/**/*.deb"):
+    for path in bundle.glob("**/*.deb"):
         shown = ["dpkg-deb", "--show", "--showformat=${Package} ${Version} ${Architecture}", str(path)]
         name, version, architecture = subprocess.check_output(shown, text=True).split()
         found.append(sbom.package(system.id, name, version, architecture=architecture, sha256=sha256(path)))

@@ -12,10 +12,14 @@ from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
 from ansible_collections.gpulab.workstation.plugins.module_utils._driver_catalogue import Wish, driver_request
-from ansible_collections.gpulab.workstation.plugins.module_utils._packages import Request
+from ansible_collections.gpulab.workstation.plugins.module_utils._packages import PackageError, Request
 
 from bundle.systems import System
+
+# The inputs of a role that say where NVIDIA's repository is.
+_PLACE = {"mirror": "mirror", "key": "key", "fingerprint": "key_fingerprint"}
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -51,10 +55,24 @@ def packages(component: str, system: System, given: Mapping[str, Any], kernels: 
         for kernel in kernels:
             yield driver_request(system=system.facts, wish=_driver(role, kernel))
     elif component == "cuda":
+        if role("__cuda_own_folder") and not role("cuda_version"):
+            raise PackageError("NVIDIA's repository has many toolkits: name one, as in -e cuda_version=12.8.")
         for one in role("__cuda_sets"):
             yield _set(one["name"], one["packages"], owned=one["owned"], release=one["release"])
-    elif component == "cudnn":
+    elif component == "cudnn" and role("cudnn_source") == "wheel":
         yield _set("cudnn-tools", role("__cudnn_tools"))
+    elif component == "cudnn":
+        names = role("__cudnn_packages + __cudnn_compiler")
+        yield _set("cudnn", names, owned=["libcudnn*"], release=role("cudnn_version"))
+
+
+def repository(component: str, system: System, given: Mapping[str, Any]) -> nvidia.Repository | None:
+    """NVIDIA's repository, where a component's role takes its packages from there."""
+    role = Role(component, system, given)
+    if component not in ("nvidia_driver", "cuda", "cudnn") or role(f"{component}_source") != "nvidia":
+        return None
+    place = {name: role(f"{component}_{suffix}") for name, suffix in _PLACE.items()}
+    return nvidia.repository(system=system.facts, **place)
 
 
 def _driver(role: Role, kernel: str) -> Wish:

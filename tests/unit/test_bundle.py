@@ -52,6 +52,17 @@ def test_the_toolkit_is_the_role_s() -> None:
     assert asked("cuda", DEBIAN) == [["nvidia-cuda-toolkit", "g++"]]
 
 
+def test_what_comes_from_nvidia_s_repository_is_named_as_there() -> None:
+    given = {"cuda_version": "12.8.1", "cuda_more_versions": ["13.0.2"], "cudnn_source": "nvidia"}
+    assert asked("cuda", given) == [["cuda-toolkit-12-8", "g++"], ["cuda-toolkit-13-0", "g++"]]
+    assert asked("cudnn", given)[0][:2] == ["libcudnn9-cuda-12", "libcudnn9-dev-cuda-12"]
+    assert "nvidia-kernel-open-dkms" in asked("nvidia_driver", {"nvidia_driver_branch": "580"})[0]
+    place = wishes.repository("cuda", SYSTEMS["debian-12"], {"cuda_mirror": "http://mirror.example/nvidia"})
+    assert place and place.url == "http://mirror.example/nvidia/debian12/x86_64/"
+    assert wishes.repository("cuda", SYSTEMS["debian-12"], DEBIAN) is None
+    assert wishes.repository("cudnn", SYSTEMS["debian-12"], {}) is None, "the wheel"
+
+
 def test_cudnn_s_wheel_comes_by_its_hashes_and_with_what_unpacks_it() -> None:
     (lock,) = wishes.wheels("cudnn", SYSTEMS["debian-12"], {})
     assert lock.startswith("nvidia-cudnn-cu12==")
@@ -71,6 +82,11 @@ def test_the_environment_s_wheels_are_of_the_lock_that_the_role_would_take() -> 
     [
         (["--components", "os_prep,cuda,kuda"], "There is no kuda to be had"),
         (["--components", "nvidia_driver"], "name each with --kernel (uname -r)"),
+        (["--components", "cuda"], "NVIDIA's repository has many toolkits"),
+        (
+            ["--components", "cuda,cudnn", "-e", "cuda_version=12.8", "-e", "@tests/fixtures/inputs/two_places.yml"],
+            "one repository of NVIDIA's, not 2",
+        ),
         (["-e", "nvidia_driver_brunch=535"], "did you mean nvidia_driver_branch?"),
         (["--place", "srv/bundle"], "--place is an absolute path"),
         (["--archive", "http://archive.example/ubuntu"], "Name one --archive for each of debian, debian-security"),

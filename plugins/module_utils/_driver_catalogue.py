@@ -41,6 +41,10 @@ STREAM_MODULE = "nvidia-driver"
 
 # Branches that Debian packages under their plain names; another one has names with "tesla" and the branch.
 DEBIAN_MAIN_BRANCH = {"12": "535", "13": "550"}
+# What serves both has no tesla in its name.
+DEBIAN_SHARED = (
+    "nvidia-*-common", "nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-xconfig", "libnvidia-egl-*",
+)  # fmt: skip
 
 # NVIDIA's Ubuntu packages carry the branch in their names up to this branch, and none since.
 LAST_BRANCH_IN_NAMES = 580
@@ -166,13 +170,12 @@ def _debian_archive(system: Mapping[str, Any], wish: Wish) -> Request:
     names += [f"{library}ptxjitcompiler1", f"{library}cfg1", f"{library}ml1", "nvidia-persistenced", "nvidia-modprobe"]
     if wish.display:
         names.append(f"nvidia-{tesla}driver")
-    return _request(
-        wish,
-        choices=[[*names, *_debian_headers(wish.kernel)]],
-        anchor=anchor,
-        # NVIDIA's repository and the archive share names, but for these.
-        absent=[*flavours.values(), "nvidia-kernel-open-dkms", "nvidia-driver-cuda", "nvidia-driver-pinning-*"],
-    )
+    # NVIDIA's repository and the archive share names, but for these.
+    absent = [*flavours.values(), "nvidia-kernel-open-dkms", "nvidia-driver-cuda", "nvidia-driver-pinning-*"]
+    absent.append("*nvidia-*tesla-*")
+    if tesla:
+        absent = [*OWNED, *(f"!{name}" for name in (*DEBIAN_SHARED, f"*-tesla-{wish.branch}*", *names, *wish.extra))]
+    return _request(wish, choices=[[*names, *_debian_headers(wish.kernel)]], anchor=anchor, absent=absent)
 
 
 def _debian_headers(kernel: str) -> List[str]:
@@ -241,7 +244,7 @@ def _nvidia_debian(wish: Wish) -> Request:
     flavours = {"open": "nvidia-kernel-open-dkms", "proprietary": "nvidia-kernel-dkms"}
     anchor = flavours.pop(wish.modules)
     names = [anchor, "nvidia-driver-cuda", "nvidia-persistenced", "nvidia-modprobe", *_debian_headers(wish.kernel)]
-    archive = ["nvidia-open-kernel-dkms", "nvidia-tesla-*", "libnvidia-tesla-*"]
+    archive = ["nvidia-open-kernel-dkms", "*nvidia-*tesla-*"]
     return _request(wish, choices=[[*names, *_extras(wish)]], anchor=anchor, absent=[*flavours.values(), *archive])
 
 

@@ -138,6 +138,26 @@ def test_no_other_branch_variant_or_flavour_stays_beside_the_wanted_one(
     assert [name for name in kept.split() if matches(name, absent)] == []
 
 
+MAIN = "libcuda1 nvidia-smi nvidia-kernel-support nvidia-alternative libnvidia-ml1 firmware-nvidia-gsp nvidia-driver"
+TESLA = (
+    "libnvidia-tesla-535-cuda1 nvidia-tesla-535-smi nvidia-tesla-535-alternative firmware-nvidia-tesla-535-gsp"
+    " libegl-nvidia-tesla-535-0 xserver-xorg-video-nvidia-tesla-535 nvidia-settings-tesla-535"
+)
+SHARED = "nvidia-kernel-common nvidia-modprobe nvidia-persistenced libnvidia-egl-wayland1 nvidia-cuda-toolkit"
+
+
+@pytest.mark.parametrize(
+    ("branch", "gone", "kept"), [("550", TESLA, MAIN), ("535", MAIN, TESLA + " nvidia-tesla-535-opencl-icd")]
+)
+def test_debian_s_two_families_of_driver_packages_never_stand_beside_each_other(
+    branch: str, gone: str, kept: str
+) -> None:
+    """Neither keeps the other away by itself: both are made to be chosen between by update-alternatives."""
+    absent = _request("debian13", source="distribution", branch=branch, modules="proprietary").absent
+    assert [name for name in gone.split() if not matches(name, absent)] == []
+    assert [name for name in f"{kept} {SHARED}".split() if matches(name, absent)] == []
+
+
 @pytest.mark.parametrize(
     ("name", "owned"),
     [

@@ -9,6 +9,7 @@ if [ -e /etc/dkms/standin_fails ] && { [ ! -s /etc/dkms/standin_fails ] || grep 
   exit 2
 fi
 work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 : > "$work/Kbuild"
 for module in $modules; do
   printf '#include <linux/module.h>\nMODULE_LICENSE("NVIDIA");\nMODULE_VERSION("%s");\n' "$version" > "$work/$module.c"

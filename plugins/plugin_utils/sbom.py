@@ -79,9 +79,9 @@ def package(system: str, name: str, version: str, *, architecture: str = "", sha
     return _component("library", name, version, purl, sha256)
 
 
-def conda(name: str, version: str) -> Component:
+def conda(name: str, version: str, *, sha256: str = "") -> Component:
     """A package of conda."""
-    return _component("library", name, version, f"pkg:conda/{_quoted(name)}@{_quoted(version)}", "")
+    return _component("library", name, version, f"pkg:conda/{_quoted(name)}@{_quoted(version)}", sha256)
 
 
 def download(name: str, *, version: str = "", sha256: str = "") -> Component:

@@ -29,11 +29,12 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils.input_problems 
 
 from bundle import wishes
 from bundle.archive import Archive, BareMachine, own_archives
+from bundle.channel import fetch_channel
 from bundle.files import download, sha256
 from bundle.systems import SYSTEMS, System
 from bundle.wheels import fetch_wheels
 
-COMPONENTS = ("os_prep", "nvidia_driver", "cuda", "cudnn", "tensorflow", "cifar10")
+COMPONENTS = ("os_prep", "nvidia_driver", "cuda", "cudnn", "anaconda", "tensorflow", "cifar10")
 
 
 def main() -> None:
@@ -50,6 +51,14 @@ def main() -> None:
     )
     parser.add_argument(
         "--kernel", action="append", default=[], help="a kernel that the machines run (uname -r), for its headers"
+    )
+    parser.add_argument(
+        "--conda-lock",
+        action="append",
+        default=[],
+        type=Path,
+        help="what conda list --explicit --sha256 has written of an environment as the machines are to have it: these "
+        "packages make the channel of the bundle",
     )
     parser.add_argument(
         "-e",
@@ -105,6 +114,10 @@ def refusals(asked: argparse.Namespace, system: System) -> list[str]:
     cases = (
         (unknown, f"There is no {', '.join(unknown)} to be had; --components knows {', '.join(COMPONENTS)}."),
         (
+            "anaconda" in asked.components and not asked.conda_lock,
+            "What conda is to install it takes from a channel: name the environment's packages with --conda-lock.",
+        ),
+        (
             "nvidia_driver" in asked.components and not asked.kernel,
             "The driver is built for the kernels of the machines: name each with --kernel (uname -r).",
         ),
@@ -144,6 +157,7 @@ def fetch(asked: argparse.Namespace, system: System, given: Mapping[str, Any], t
         packages += wishes.packages(component, system, given, asked.kernel)
         locks += wishes.wheels(component, system, given)
         files += wishes.downloads(component, system, given)
+    conda_locks = [lock.read_text() for lock in asked.conda_lock]
     if len(repositories) > 1:
         raise RepositoryError(f"All components come from one repository of NVIDIA's, not {len(repositories)}.")
     to.mkdir(parents=True)
@@ -155,10 +169,12 @@ def fetch(asked: argparse.Namespace, system: System, given: Mapping[str, Any], t
         for request in packages:
             machine.fetch(request)
         machine.lay_out(to, asked.place)
-    fetch_wheels(system, locks, to / "wheels")
+    fetch_wheels(system, wishes.python(components, system, given), locks, to / "wheels")
     for folder, url, digest in files:
         (to / folder).mkdir(exist_ok=True)
         download(url, to / folder / url.rpartition("/")[2], digest)
+    if conda_locks:
+        fetch_channel(conda_locks, to / "conda")
     contents = {"system": system.name, "components": components, "kernels": asked.kernel}
     (to / "bundle.json").write_text(json.dumps(contents, indent=1) + "\n")
 
@@ -173,7 +189,10 @@ def materials(system: System, bundle: Path) -> list[sbom.Component]:
         shown = ["dpkg-deb", "--show", "--showformat=${Package} ${Version} ${Architecture}", str(path)]
         name, version, architecture = subprocess.check_output(shown, text=True).split()
         found.append(sbom.package(system.id, name, version, architecture=architecture, sha256=sha256(path)))
-    for path in bundle.glob("images/*"):
+    for path in (*bundle.glob("conda/*/*.conda"), *bundle.glob("conda/*/*.tar.bz2")):
+        name, version, _build = path.name.rsplit("-", 2)
+        found.append(sbom.conda(name, version, sha256=sha256(path)))
+    for path in (*bundle.glob("images/*"), *bundle.glob("installers/*")):
         found.append(sbom.download(path.name, sha256=sha256(path)))
     return found
 

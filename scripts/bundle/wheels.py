@@ -17,15 +17,15 @@ from packaging.requirements import Requirement
 from bundle.systems import System
 
 
-def fetch_wheels(system: System, locks: Iterable[str], to: Path) -> None:
-    """Fetch the wheels that the locks name for the system."""
+def fetch_wheels(system: System, python: str, locks: Iterable[str], to: Path) -> None:
+    """Fetch the wheels that the locks name for a version of Python on the system."""
     machine = {
         "sys_platform": "linux",
         "os_name": "posix",
         "platform_system": "Linux",
         "platform_machine": "x86_64",
-        "python_version": system.python,
-        "python_full_version": f"{system.python}.0",
+        "python_version": python,
+        "python_full_version": f"{python}.0",
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
         "extra": "",
@@ -33,7 +33,7 @@ def fetch_wheels(system: System, locks: Iterable[str], to: Path) -> None:
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(5, system.glibc + 1)]
     platforms += ["manylinux1_x86_64", "manylinux2010_x86_64", "manylinux2014_x86_64", "linux_x86_64"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", str(to)]
-    command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", system.python]
+    command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     command += [word for platform in platforms for word in ("--platform", platform)]
     for lock in locks:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:

@@ -91,15 +91,24 @@ def _set(name: str, names: Iterable[str], *, owned: Iterable[str] = (), release:
 def wheels(component: str, system: System, given: Mapping[str, Any]) -> Iterator[str]:
     """The locks of the wheels that a component's role brings, as text."""
     role = Role(component, system, given)
-    if component == "tensorflow":
+    if component == "tensorflow" and role("tensorflow_source") == "pip":
         yield Path(role("__tensorflow_lock")).read_text()
         yield (ROLES / "tensorflow/files/locks/uv.txt").read_text()
     elif component == "cudnn" and role("cudnn_source") == "wheel":
         yield role("__cudnn_requirement")
 
 
+def python(components: Iterable[str], system: System, given: Mapping[str, Any]) -> str:
+    """The version of Python that the wheels are for: conda brings its own."""
+    conda = Role("tensorflow", system, given)("tensorflow_python_version")
+    return conda if "anaconda" in components else system.python
+
+
 def downloads(component: str, system: System, given: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The files that a component's role fetches by their SHA-256: folder, address, digest."""
     role = Role(component, system, given)
-    if component == "cifar10":
+    if component == "anaconda":
+        known = {"__anaconda_machine": {"system": system.facts}}
+        yield "installers", role("__anaconda_location", **known), role("__anaconda_sha256", **known)
+    elif component == "cifar10":
         yield "images", role("cifar10_dataset_url"), role("cifar10_dataset_sha256")

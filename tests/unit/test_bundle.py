@@ -77,11 +77,20 @@ def test_the_environment_s_wheels_are_of_the_lock_that_the_role_would_take() -> 
     assert "uv==" in uv
 
 
+def test_the_wheels_are_for_the_python_of_the_environment() -> None:
+    debian = SYSTEMS["debian-12"]
+    assert wishes.python(["tensorflow"], debian, {}) == "3.11"
+    assert wishes.python(["anaconda", "tensorflow"], debian, {"tensorflow_python_version": "3.13"}) == "3.13"
+    assert not list(wishes.wheels("tensorflow", debian, {"tensorflow_source": "conda-forge"}))
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--components", "os_prep,cuda,kuda"], "There is no kuda to be had"),
         (["--components", "nvidia_driver"], "name each with --kernel (uname -r)"),
+        (["--components", "anaconda"], "name the environment's packages with --conda-lock"),
+        (["--components", "anaconda", "--conda-lock", "nowhere.lock"], "No such file or directory: 'nowhere.lock'"),
         (["--components", "cuda"], "NVIDIA's repository has many toolkits"),
         (
             ["--components", "cuda,cudnn", "-e", "cuda_version=12.8", "-e", "@tests/fixtures/inputs/two_places.yml"],

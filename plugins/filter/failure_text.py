@@ -20,7 +20,7 @@ options:
     type: dict
     required: true
   host:
-    description: The machine's name in the inventory.
+    description: The machine's name in the inventory, with which the message begins, and what was to be done there.
     type: str
     required: true
 """

@@ -213,11 +213,14 @@ def find_client(executable: str, *, prefix: str = DEFAULT_PREFIX) -> str:
 def run(
     command: Sequence[str], *, environment: Mapping[str, str], lock_fd: Optional[int] = None, stdin: str = ""
 ) -> Answer:
-    """Run a command to its end. It dies with this process, and holds the environment's lock as long as it lives."""
+    """Run a command to its end. It dies with this process, and holds the environment's lock as long as it lives.
+
+    It speaks English, for its words tell what failed.
+    """
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function # run_command passes no lock on
             list(command),
-            env=dict(environment),
+            env={**environment, "LC_ALL": "C.UTF-8"},
             input=stdin,
             capture_output=True,
             text=True,

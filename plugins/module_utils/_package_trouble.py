@@ -17,13 +17,15 @@ class Trouble(NamedTuple):
 
 
 # Ordered: a full disk makes DKMS fail, a failed DKMS build makes dpkg fail, so the root cause comes first.
+# The words are English, as package managers are asked to speak; of what Python says only the number is the same in
+# every language.
 TROUBLES: List[Trouble] = [
     Trouble(
-        r"No space left on device|You don't have enough free space in|more space needed on the",
+        r"No space left on device|\[Errno 28\]|You don't have enough free space in|more space needed on the",
         "The disk is full. Free some space and run this again; it goes on where it stopped.",
     ),
     Trouble(
-        r"Read-only file system",
+        r"Read-only file system|\[Errno 30\]",
         "A file system is mounted read-only, as the kernel also does with a disk that has errors: its log (dmesg) says"
         " so. Mount it writable and run this again; it goes on where it stopped.",
     ),

@@ -56,7 +56,7 @@ def _materials(components: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _answer(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """What a module returned, if it ran."""
-    return None if not result or _silent(result) or result.get("skipped") else result
+    return None if not result or _silent(result) or result.get("skipped") or result.get("failed") else result
 
 
 def _is_of_this_run(proof: Mapping[str, Any] | None, times: Mapping[str, Any]) -> bool:

@@ -119,10 +119,9 @@ class Machine:
         _docker("rm", "--force", "--volumes", self.name)
 
     def inside(self, script: str, check: bool = True) -> str:
-        """Run a shell script as root on the machine; return what it printed."""
-        answer = subprocess.run(
-            ["docker", "exec", self.name, "sh", "-c", script], capture_output=True, text=True, check=False
-        )
+        """Run a shell script as root on the machine, in English; return what it printed."""
+        command = ["docker", "exec", "--env", "LC_ALL=C.UTF-8", self.name, "sh", "-c", script]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if check and answer.returncode != 0:
             raise AssertionError(f"{script}: {answer.stdout}{answer.stderr}")
         return answer.stdout

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ import pytest
 from faults.lab import CHECKOUT, OTHER_ENVIRONMENT, Machine, Run, image_exists, machine
 
 CONVERGED = "gpulab/hostile-converged"
-NO_NETWORK = ("--network", "none")
+# Whatever runs there speaks German, so that nothing of ours can live on the words of English messages.
+ALONE = ("--network", "none", "--env", "LC_ALL=de_DE.UTF-8")
 PASSWORD = "correct-horse-battery"
 # Before each fault, so that there is something to do: packages, files, or an environment.
 NO_PACKAGES = "apt-get -qq purge --auto-remove build-essential pciutils > /dev/null 2>&1"
@@ -55,7 +55,7 @@ def stranger(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
 def converged(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image of a machine that has converged."""
     if not image_exists(CONVERGED):
-        with machine("hostile-converged", tmp_path_factory.mktemp("converged"), NO_NETWORK, image) as desk:
+        with machine("hostile-converged", tmp_path_factory.mktemp("converged"), ALONE, image) as desk:
             run = desk.play()
             assert well(run), run.text
             desk.keep_as(CONVERGED)
@@ -65,19 +65,21 @@ def converged(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def desk(converged: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine that has converged."""
-    with machine(f"hostile-{os.getpid()}", tmp_path, NO_NETWORK, converged) as there:
+    with machine(f"hostile-{os.getpid()}", tmp_path, ALONE, converged) as there:
         yield there
 
 
 def by_ssh(desk: Machine, work: Path, *, locale: str, umask: str) -> dict[str, Any]:
-    """Make an ordinary user who may use sudo with a password; return how Ansible comes in as that user."""
+    """Make ada, who may use sudo with her password, and eve, who may not; return how Ansible comes in as ada."""
     key = work / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     desk.inside(f"""
-        useradd --create-home --shell /bin/bash ada && echo 'ada:{PASSWORD}' | chpasswd
-        echo 'ada ALL=(ALL:ALL) ALL' > /etc/sudoers.d/ada
-        install -d -o ada -m 0700 /home/ada/.ssh
-        echo '{key.with_suffix(".pub").read_text().strip()}' > /home/ada/.ssh/authorized_keys
+        for user in ada eve; do
+          useradd --create-home --shell /bin/bash $user && echo "$user:{PASSWORD}" | chpasswd
+          install -d -o $user -m 0700 /home/$user/.ssh
+          echo '{key.with_suffix(".pub").read_text().strip()}' > /home/$user/.ssh/authorized_keys
+        done
+        printf 'ada ALL=(ALL:ALL) ALL\nDefaults use_pty\n' > /etc/sudoers.d/ada
         printf 'LANG={locale}\\nLC_ALL={locale}\\n' > /etc/default/locale
         printf 'LANG={locale}\\nLC_ALL={locale}\\n' >> /etc/environment
         echo 'session optional pam_umask.so umask={umask}' >> /etc/pam.d/common-session
@@ -103,15 +105,20 @@ def unchanged(run: Run) -> bool:
 
 
 def failure(run: Run) -> str:
+    """Return the one message by which a run tells why it failed, though each of its modules could answer."""
+    assert "Traceback" not in run.text and "MODULE FAILURE" not in run.text, run.text
+    return message(run)
+
+
+def message(run: Run) -> str:
     """Return the one message by which a run tells why it failed."""
     assert run.process.returncode != 0, run.text
-    assert "Traceback" not in run.text and "MODULE FAILURE" not in run.text, run.text
     page = re.search(r"^\s*report +(/\S+)/index.html", run.text, re.MULTILINE)
     assert page, run.text
     record = json.loads(Path(page.group(1), "run.json").read_text(encoding="utf-8"))["records"][0]
-    message = record["failed"]["message"]
-    assert message.startswith("desk"), message
-    return message
+    told = str(record["failed"]["message"])
+    assert told.startswith("desk") and "Traceback" not in told, told
+    return told
 
 
 # ---- an ordinary user, a foreign language, and what is forbidden ----------------------------------------------------
@@ -135,11 +142,28 @@ def test_the_password_is_in_no_log_page_or_file(stranger: tuple[Machine, Run, di
     assert desk.inside(f"grep -rl {PASSWORD} {places} 2> /dev/null || true; journalctl | grep {PASSWORD} || true") == ""
 
 
-def test_a_wrong_password_is_named_before_the_first_change(stranger: tuple[Machine, Run, dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    ("user", "password"), [("ada", "wrong"), ("ada", ""), ("eve", PASSWORD)], ids=["wrong", "none", "without a right"]
+)
+def test_a_user_who_cannot_become_root_is_told_so_before_the_first_change(
+    stranger: tuple[Machine, Run, dict[str, Any]], user: str, password: str
+) -> None:
     desk, _run, connection = stranger
-    run = desk.play(connection={**connection, "ansible_become_password": "wrong"}, **OTHER_LIMITS)
-    assert "password" in failure(run)
+    connection = {**connection, "ansible_user": user, "ansible_become_password": password}
+    run = desk.play(connection=connection, **OTHER_LIMITS)
+    assert re.search(r"sudo does not let become root \(.+\)\. Give that user's password with -K", failure(run))
     assert run.recap("desk")["changed"] == 0
+
+
+def test_a_terminal_that_sudo_wants_is_named_and_given(
+    stranger: tuple[Machine, Run, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, _run, connection = stranger
+    desk.inside("echo 'Defaults requiretty' > /etc/sudoers.d/terminal")
+    assert "(requiretty), set ANSIBLE_PIPELINING=false" in failure(desk.play(connection=connection))
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "false")
+    assert unchanged(desk.play(connection=connection))
+    desk.inside("rm /etc/sudoers.d/terminal")
 
 
 # ---- packages -------------------------------------------------------------------------------------------------------
@@ -264,6 +288,16 @@ def test_a_place_that_cannot_be_written_is_named_before_the_first_change(
     assert well(desk.play(**request_))
 
 
+@pytest.mark.parametrize("temporary", ["true", "mount -t tmpfs none /tmp"], ids=["all of it", "all but /tmp"])
+def test_a_root_that_is_read_only_is_named_before_the_first_change(desk: Machine, temporary: str) -> None:
+    desk.inside(f"{temporary} && journalctl --relinquish-var && mount -o remount,bind,ro /")
+    run = desk.play(**OTHER_LIMITS)
+    assert "read-only" in message(run)
+    assert run.recap("desk")["changed"] == 0
+    desk.inside("mount -o remount,bind,rw /")
+    assert well(desk.play(**OTHER_LIMITS))
+
+
 # ---- the way to it --------------------------------------------------------------------------------------------------
 
 
@@ -284,18 +318,16 @@ def test_a_connection_that_is_lost_in_the_middle_ends_the_run_and_the_next_conve
 
 def test_a_machine_that_is_rebooted_in_the_middle_converges_by_the_next_run(desk: Machine) -> None:
     run = desk.start(**OTHER_ENVIRONMENT)
-    wait_for(run, "build_venv | Install TensorFlow")
-    time.sleep(3)
+    in_the_middle_of_an_installation(desk, run)
     desk.reboot()
     run.end()
-    assert run.process.returncode != 0 and "Traceback" not in run.text, run.text
+    assert "The task was ended by force" in message(run)
     assert well(desk.play(**OTHER_ENVIRONMENT))
 
 
 def test_a_task_that_lost_its_controller_and_goes_on_is_waited_for(desk: Machine) -> None:
     run = desk.start(**OTHER_ENVIRONMENT)
-    wait_for(run, "build_venv | Install TensorFlow")
-    desk.inside("until ls -d /opt/gpulab/envs/*/tmp*/uv/bin/uv; do sleep 0.2; done")
+    in_the_middle_of_an_installation(desk, run)
     run.kill()
     assert desk.inside("ls -d /opt/gpulab/envs/*/tmp*"), "it goes on"
     following = desk.play(**OTHER_ENVIRONMENT)
@@ -305,6 +337,11 @@ def test_a_task_that_lost_its_controller_and_goes_on_is_waited_for(desk: Machine
 
 def hold(desk: Machine, seconds: int) -> None:
     desk.inside(f"{HOLD.format(seconds)} > /dev/null 2>&1 & until [ -s /run/held ]; do sleep 0.1; done")
+
+
+def in_the_middle_of_an_installation(desk: Machine, run: Run) -> None:
+    wait_for(run, "build_venv | Install TensorFlow")
+    desk.inside("until ls -d /opt/gpulab/envs/*/tmp*/uv/bin/uv; do sleep 0.2; done")
 
 
 def wait_for(run: Run, task: str) -> None:

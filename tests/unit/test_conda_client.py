@@ -12,6 +12,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client i
     CondaError,
     find_client,
     read_error,
+    run,
 )
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip, pip_settings, render_report
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import read_request
@@ -94,6 +95,11 @@ def test_only_the_option_accepts_terms(monkeypatch: pytest.MonkeyPatch, consent:
     assert not {"CI", "GITHUB_ACTIONS", "JENKINS_URL"} & set(variables)
     assert variables["HTTPS_PROXY"] == "http://proxy:3128"
     assert (variables["CONDA_OVERRIDE_CUDA"], variables["CONDA_OVERRIDE_GLIBC"]) == ("12.8", "2.28")
+
+
+def test_what_is_run_speaks_the_language_in_which_its_failures_are_known() -> None:
+    said = run(["sh", "-c", "echo $LC_ALL"], environment={"LC_ALL": "de_DE.UTF-8"}).stdout
+    assert said == "C.UTF-8\n"
 
 
 def test_a_client_that_cannot_be_run_is_told(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._package_troubl
             "process 17 (dnf) holds dnf's lock",
         ),
         ("mkdir: cannot create directory '/opt/x': Read-only file system", "is mounted read-only"),
+        ("[Errno 30] Das Dateisystem ist nur lesbar: '/opt/x'", "is mounted read-only"),
+        ("[Errno 28] Auf dem Gerät ist kein Speicherplatz mehr verfügbar: '/opt/x'", "The disk is full"),
         (
             "E: Release file for file:/srv/apt/InRelease is not valid yet (invalid for another 2299d 3h 4min 21s).",
             "See what `timedatectl` says",

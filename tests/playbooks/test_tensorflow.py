@@ -167,7 +167,8 @@ def go_back(tmp_path: Path, *, before: str) -> str:
     tmp_path.chmod(0o755)
     link = {"kind": "link", "name": str(tmp_path / "tf"), "state": "tf-a"}
     receipt = {"schema": 1, "component": "tensorflow", "version": "2", "inputs": {}, "evidence": [], "details": {}}
-    last = {**receipt, "details": {"directory": str(tmp_path / "tf-b"), "before": before}}
+    details = {"directory": str(tmp_path / "tf-b"), "before": before}
+    last = {**receipt, "evidence": [{**link, "state": "tf-b"}], "details": details}
     (tmp_path / "receipts" / "previous").mkdir(parents=True)
     (tmp_path / "receipts" / "tensorflow.json").write_text(json.dumps(last))
     first = {**receipt, "version": "1", "evidence": [link]}

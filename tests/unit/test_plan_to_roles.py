@@ -11,7 +11,8 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift, i
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver import resolve
 from lab_machines import TODAY, gpu_facts, system_facts
 
-TABLE = yaml.safe_load((Path(__file__).parents[2] / "playbooks" / "vars" / "plan_to_roles.yml").read_text())
+CHECKOUT = Path(__file__).parents[2]
+TABLE = yaml.safe_load((CHECKOUT / "playbooks/vars/plan_to_roles.yml").read_text())
 EVERYTHING = {"cuda_state": "present", "cudnn_state": "present"}
 PLANS = {
     "workstation": resolve(
@@ -19,6 +20,13 @@ PLANS = {
     ),
     "no GPU": resolve(gpu=gpu_facts(), system=system_facts("debian 12"), inputs={}, today=TODAY),
 }
+
+
+def test_the_role_knows_the_digests_of_every_cudnn_that_a_plan_can_choose():
+    releases = yaml.safe_load((CHECKOUT / "plugins/plugin_utils/compat/cudnn.yml").read_text())
+    wheels = yaml.safe_load((CHECKOUT / "roles/cudnn/vars/main.yml").read_text())["__cudnn_wheels"]
+    chosen = [(f"nvidia-cudnn-cu{major}", version) for one in releases for major, version in one["wheels"].items()]
+    assert [choice for choice in chosen if choice[1] not in wheels.get(choice[0], {})] == []
 
 
 def test_the_workstations_plan_has_all_components_in_the_order_they_are_installed_in():

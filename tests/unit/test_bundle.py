@@ -91,6 +91,7 @@ def test_the_wheels_are_for_the_python_of_the_environment() -> None:
         (["--components", "nvidia_driver"], "name each with --kernel (uname -r)"),
         (["--components", "anaconda"], "name the environment's packages with --conda-lock"),
         (["--components", "anaconda", "--conda-lock", "nowhere.lock"], "No such file or directory: 'nowhere.lock'"),
+        (["--components", "cudnn", "-e", "cudnn_version=9.1.1.1"], "no digest of nvidia-cudnn-cu12 9.1.1.1"),
         (["--components", "cuda"], "NVIDIA's repository has many toolkits"),
         (
             ["--components", "cuda,cudnn", "-e", "cuda_version=12.8", "-e", "@tests/fixtures/inputs/two_places.yml"],

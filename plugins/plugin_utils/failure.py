@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
+from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
 
 # What Ansible says of a command that failed; why, only the command has said.
 _OF_A_COMMAND = "non-zero return code"
@@ -22,7 +23,14 @@ _NO_ROOM = re.compile("No usable temporary directory|Failed to create temporary 
 
 
 def text(result: Mapping[str, Any], host: str) -> str:
-    """Return the message of a failed task of ``host``; of a loop, that of its first item that failed."""
+    """Return the message of a failed task of ``host``; of a loop, that of its first item that failed.
+
+    It goes into a report for many to read, so that users and passwords in addresses are left out.
+    """
+    return str(without_secrets(_told(result, host)))
+
+
+def _told(result: Mapping[str, Any], host: str) -> str:
     failed = next((item for item in result.get("results") or [] if item.get("failed")), result)
     message = str(failed.get("msg") or "")
     if message.startswith(host):

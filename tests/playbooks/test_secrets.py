@@ -6,9 +6,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.stand_in_lab import Lab
 
 CHECKOUT = Path(__file__).parents[2]
+ADDRESS = "http://me:hunter2@127.0.0.1:9/mirror"
 
 
 def test_no_password_is_in_a_plan(tmp_path: Path) -> None:
@@ -22,13 +24,24 @@ def test_no_password_is_in_a_plan(tmp_path: Path) -> None:
     assert "hunter2" not in run.said
 
 
-def test_no_password_is_in_what_is_said_of_an_installer_out_of_reach(tmp_path: Path) -> None:
-    role = {"name": "gpulab.workstation.anaconda", "tasks_from": "preflight"}
-    play = {"hosts": "workstations", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}
+@pytest.mark.parametrize(
+    ("role", "inputs", "told"),
+    [
+        ("anaconda", {"anaconda_source": ADDRESS}, "http://127.0.0.1:9/mirror"),
+        ("cifar10", {"cifar10_dataset": "download", "cifar10_dataset_url": ADDRESS}, "http://127.0.0.1:9/mirror"),
+        ("tensorflow", {"tensorflow_index_url": ADDRESS}, "the package index of tensorflow_index_url"),
+    ],
+)
+def test_no_password_is_in_what_is_said_of_a_place_out_of_reach(
+    tmp_path: Path, role: str, inputs: dict[str, str], told: str
+) -> None:
+    preflight = {"name": f"gpulab.workstation.{role}", "tasks_from": "preflight"}
+    play = {"hosts": "workstations", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": preflight}]}
     (tmp_path / "play.yml").write_text(json.dumps([play]))
-    inputs = {"anaconda_source": "http://me:hunter2@127.0.0.1:9/mirror", "anaconda_prefix": str(tmp_path / "conda")}
-    command = ["ansible-playbook", tmp_path / "play.yml", "-i", "inventories/quickstart", "-e", json.dumps(inputs)]
+    place = {"anaconda": "anaconda_prefix", "cifar10": "cifar10_work_dir", "tensorflow": "tensorflow_prefix"}[role]
+    given = json.dumps({**inputs, place: str(tmp_path / "there")})
+    command = ["ansible-playbook", tmp_path / "play.yml", "-i", "inventories/quickstart", "-vv", "-e", given]
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
     said = " ".join((run.stdout + run.stderr).split())
-    assert "http://127.0.0.1:9/mirror" in said and "is out of reach" in said, said
+    assert told in said and ("is out of reach" in said or "does not answer" in said), said
     assert "hunter2" not in said

@@ -13,6 +13,8 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils import failure
     [
         ({"msg": "desk: /opt has 3 MiB free."}, "desk: /opt has 3 MiB free."),
         ({"msg": "the checksum differs"}, "desk: the checksum differs"),
+        ({"msg": "desk: https://me:hunter2@mirror/x is gone."}, "desk: https://mirror/x is gone."),
+        ({"msg": "cannot fetch https://me:hunter2@mirror/x"}, "desk: cannot fetch https://mirror/x"),
         ({"msg": "non-zero return code", "stdout": "", "stderr": "tar: short read"}, "desk: tar: short read"),
         ({"msg": "non-zero return code"}, "desk: non-zero return code"),
         ({}, "desk: "),

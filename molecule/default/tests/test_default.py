@@ -33,7 +33,8 @@ def test_nothing_that_was_installed_can_be_written_by_others(host):
 def test_the_proof_is_recorded_with_its_accuracy_and_what_was_not_checked(host):
     proof = json.loads(host.file(f"{RECEIPTS}/cifar10.json").content_string)["details"]
     assert proof["passed"] is True
-    assert proof["history"][-1]["loss"] < proof["history"][0]["loss"]
+    losses = [epoch["loss"] for epoch in proof["history"]]
+    assert losses[-1] < losses[0] or len(losses) == 1
     statuses = {check["status"] for check in proof["checks"]}
     assert "failed" not in statuses
     assert "not_checked" in statuses, "a machine without a GPU cannot have had everything checked"

@@ -1,7 +1,10 @@
 """Kill site.yml at random moments, and see that the next run makes good what was left. Prints docs/faults.md.
 
     PYTHONPATH=.collections:tests python -m faults.killed [--seed SEED] [--kills NUMBER] > docs/faults.md
-    PYTHONPATH=.collections:tests python -m faults.killed --seed SEED --again 5 17     some of them once more
+
+Single kills of a seed can be repeated, and take the place of what an earlier run has printed of them on standard error:
+
+    PYTHONPATH=.collections:tests python -m faults.killed --seed SEED --again 5 17 --earlier LOG > docs/faults.md
 
 What is killed is the controller (whose task goes on alone on the machine), every process of the task on the machine,
 or the machine itself. After each kill the next run must succeed, the machine must be as one that was never
@@ -69,10 +72,11 @@ SCENARIOS = [
     ),
 ]
 
-# What a run leaves, but for times and figures: kinds, modes, owners, sizes and targets of everything that is its own.
+# What a run leaves, but for times and figures, among them uv's of a wheel's last change: kinds, modes, owners, sizes
+# and targets of everything that is its own.
 TREE = r"""
 find /opt/gpulab /usr/local /var/lib/gpulab /etc -xdev -path '*/__pycache__' -prune \
-  -o -path '/var/lib/gpulab/receipts/*' -printf '%p %y %m %u\n' -o -type d -printf '%p %y %m %u\n' \
+  -o \( -path '/var/lib/gpulab/receipts/*' -o -name uv_cache.json -o -type d \) -printf '%p %y %m %u\n' \
   -o -printf '%p %y %m %u %s %l\n' | sort |
   grep -vE '^/etc/(ld[.]so[.]cache|mtab|resolv[.]conf|hosts|hostname|[.]pwd[.]lock|passwd-|group-) '
 find /opt/gpulab -xdev -path '*/__pycache__/*' | sort | sha256sum
@@ -97,6 +101,7 @@ class Kill:
     kind: str
     task: str
     after: float
+    commit: str
     converged: bool = False
     trouble: str = ""
     third: str = ""
@@ -115,6 +120,8 @@ class Harness:
 
     def __init__(self, seed: str, scenarios: Sequence[Scenario], work: Path, log: Path) -> None:
         self._seed, self._scenarios, self._work, self._log = seed, scenarios, work, log
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        self._commit = subprocess.check_output(command, cwd=CHECKOUT, text=True).strip()
         self._gauges: dict[str, tuple[list[tuple[str, float]], str]] = {}
 
     def kills(self, turns: Sequence[int]) -> Iterator[Kill]:
@@ -159,7 +166,7 @@ class Harness:
             if run.wait_for_task(chosen):
                 time.sleep(after)
             task, began = run.tasks[-1]
-            kill = Kill(number, scenario.name, kind, task, round(time.monotonic() - began, 2))
+            kill = Kill(number, scenario.name, kind, task, round(time.monotonic() - began, 2), self._commit)
             _strike(kind, desk, run)
             self._judge(kill, desk, scenario, undisturbed, broken=run)
         return kill
@@ -216,10 +223,10 @@ def _difference(wanted: str, found: str) -> str:
     return f"lacks {len(lacking)}: {lacking[:5]}; has {len(new)} that should not be: {new[:5]}"
 
 
-def page(kills: list[Kill], seed: str) -> str:
-    """Return docs/faults.md."""
+def page(kills: Sequence[Kill], seed: str, again: Sequence[int]) -> str:
+    """Return docs/faults.md; the kills of the numbers ``again`` were made twice, and count as they ended then."""
     cpu = next(line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, text=True).strip()
+    commits = list(dict.fromkeys(kill.commit for kill in sorted(kills, key=lambda kill: kill.number in again)))
     good = sum(kill.converged for kill in kills)
     thirds = [kill for kill in kills if kill.third]
     by = Counter((kill.phase, kill.kind) for kill in kills)
@@ -234,12 +241,18 @@ def page(kills: list[Kill], seed: str) -> str:
     lines = [
         "# Killed anywhere",
         "",
-        f"Measured by `tests/faults/killed.py` with seed {seed} on {today}, at {commit}: {os.cpu_count()} cores,",
-        f"{cpu}, load at the end {os.getloadavg()[0]:.1f}; Debian 12 containers without a network, from a bundle.",
+        f"Measured by `tests/faults/killed.py` with seed {seed} on {today}, at {' and '.join(commits)}:",
+        f"{os.cpu_count()} cores, {cpu}, load at the end {os.getloadavg()[0]:.1f};",
+        "Debian 12 containers without a network, from a bundle.",
         "",
         f"`site.yml` was killed {len(kills)} times. After {good} of these the next run, with nothing mended by hand,",
         "succeeded, proved the machine, and left the same files, modes, packages and environment as a run that was",
         f"never disturbed. A third run was made after {len(thirds)} of them; {unchanging} of these changed nothing.",
+        *(
+            [f"Kills {', '.join(map(str, again))} were made a second time, and are counted as that went."]
+            if again
+            else []
+        ),
         "",
         "What is killed: the *controller*, that is ansible-playbook with its workers and connections, while its task",
         "goes on alone on the machine and the next run comes upon it; the *task*, that is every process of the run on",
@@ -265,6 +278,9 @@ def main() -> int:
     parser.add_argument("--seed", default=f"{random.randrange(10**6)}")
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--again", type=int, nargs="+", metavar="NUMBER", help="these of the seed's kills alone")
+    parser.add_argument(
+        "--earlier", type=Path, metavar="LOG", help="what an earlier run of the seed printed of its kills"
+    )
     parser.add_argument("--only", choices=[scenario.name for scenario in SCENARIOS], help="the kills of one scenario")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", file=sys.stderr)
@@ -272,15 +288,20 @@ def main() -> int:
     log.mkdir(parents=True, exist_ok=True)
     scenarios = [scenario for scenario in SCENARIOS if arguments.only in (None, scenario.name)]
     turns = arguments.again or range(1, arguments.kills + 1)
-    kills = []
+    kills = {kill.number: kill for kill in _read(arguments.earlier)} if arguments.earlier else {}
     signal.signal(signal.SIGTERM, _end_early)
     with tempfile.TemporaryDirectory() as work, suppress(EndEarly):
         for kill in Harness(arguments.seed, scenarios, Path(work), log).kills(turns):
-            kills.append(kill)
+            kills[kill.number] = kill
             print(json.dumps(asdict(kill)), file=sys.stderr, flush=True)
-    print(page(kills, arguments.seed), end="")
-    sound = all(kill.converged and kill.third != "changed something" for kill in kills)
-    return 0 if sound and len(kills) == len(turns) else 1
+    made = [kills[number] for number in sorted(kills)]
+    print(page(made, arguments.seed, arguments.again or ()), end="")
+    sound = all(kill.converged and kill.third != "changed something" for kill in made)
+    return 0 if sound and set(turns) <= set(kills) else 1
+
+
+def _read(log: Path) -> list[Kill]:
+    return [Kill(**json.loads(line)) for line in log.read_text().splitlines() if line.startswith('{"number"')]
 
 
 class EndEarly(BaseException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,20 @@ def test_what_a_playbook_reads_of_a_role_is_written_by_it() -> None:
         return {name for path in folder.rglob("*.yml") for name in inside.findall(path.read_text(encoding="utf-8"))}
 
     assert names(ROLES.parent / "playbooks") <= names(ROLES)
+
+
+def commands(tasks: list[dict]) -> Iterator[dict]:
+    """Every task that runs a command, those in blocks included, without what it says in its environment."""
+    for task in tasks:
+        for part in ("block", "rescue", "always"):
+            yield from commands(task.get(part, []))
+        if {"ansible.builtin.command", "ansible.builtin.shell"} & set(task):
+            yield {name: value for name, value in task.items() if name not in ("environment", "when")}
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_no_command_line_has_an_address_of_the_inventory_in_it(role: str) -> None:
+    """It may have a password in it, and a command that fails is shown."""
+    for path in (ROLES / role / "tasks").glob("*.yml"):
+        for command in commands(load(path) or []):
+            assert not re.search(r"_(url|mirror|source)\b", str(command)), command["name"]

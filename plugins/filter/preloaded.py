@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: preloaded
-short_description: Load this collection's filters before Ansible forks
+short_description: Load this collection's filters and lookups before Ansible forks
 version_added: "1.0.0"
 description:
   - Returns its input as it is. What counts is where it stands, which is in a play's C(hosts).
-  - Ansible forks a process for each task of each machine, which loads the filters that the task uses, with all that
-    they import. A play's C(hosts) is templated before it forks, so what is loaded there is there in every process.
+  - Ansible forks a process for each task of each machine, which loads the filters and lookups that the task uses, with
+    all that they import. A play's C(hosts) is templated before it forks, so what is loaded there is there in every
+    process.
   - Without it nothing is different but the time.
 positional: _input
 options:
@@ -38,13 +39,15 @@ _value:
 import pkgutil
 from typing import Any, Callable
 
-from ansible.plugins.loader import filter_loader
+from ansible.plugins.loader import filter_loader, lookup_loader
 from ansible_collections.gpulab.workstation.plugins import filter as filters
+from ansible_collections.gpulab.workstation.plugins import lookup as lookups
 
 
 def preloaded(value: Any) -> Any:
-    for plugin in pkgutil.iter_modules(filters.__path__):
-        filter_loader.get(f"gpulab.workstation.{plugin.name}")
+    for package, loader in ((filters, filter_loader), (lookups, lookup_loader)):
+        for plugin in pkgutil.iter_modules(package.__path__):
+            loader.get(f"gpulab.workstation.{plugin.name}")
     return value
 
 

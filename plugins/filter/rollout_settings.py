@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: rollout_settings
-short_description: Complete and check what an inventory says of a rollout
+short_description: Complete what an inventory says of a rollout
 version_added: "1.0.0"
 description:
-  - Adds the defaults of the settings that C(playbooks/rollout.yml) takes, and refuses what is misspelt or makes no
-    sense.
+  - Adds the defaults of the settings that C(playbooks/rollout.yml) takes. What is misspelt or makes no sense is told by
+    P(gpulab.workstation.input_problems#lookup).
 author:
   - The gpulab.workstation authors (@gpulab)
 options:
@@ -35,22 +35,12 @@ _value:
     rollout_failures: "10%"
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.gpulab.workstation.plugins.plugin_utils import rollout
-
-
-def rollout_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return rollout.settings(given)
-    except ValueError as error:
-        raise AnsibleFilterError(str(error)) from error
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.rollout import settings
 
 
 class FilterModule:
-    """The door to plugin_utils/rollout.py."""
-
-    def filters(self) -> dict[str, Any]:
-        return {"rollout_settings": rollout_settings}
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"rollout_settings": settings}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The gpulab.workstation authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with the role inputs that an inventory or a command line sets.
+"""What is wrong with the inputs of roles and playbooks that an inventory or a command line sets.
 
 A role checks its own inputs when it starts. That is too late for a run of seven roles: the first six have changed the
 machine by then. So the playbooks check the inputs of all roles before anything else, with Ansible's own validator.
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
-from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs, rollout
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, SETTINGS
 
 # What an inventory may say of an input that the plan decides.
@@ -61,15 +61,35 @@ def rules() -> Mapping[str, Any]:
     return yaml.safe_load(Path(__file__).with_name("input_rules.yml").read_text(encoding="utf-8"))
 
 
+def is_input(name: str) -> bool:
+    """Tell whether a variable's name is that of an input: of a role, of the playbooks or of a rollout."""
+    role = role_inputs.role_of(name)
+    return (
+        name in rules()["playbooks"]
+        or name in rollout.DEFAULTS
+        or (role is not None and name in role_inputs.spec(role))
+    )
+
+
 def problems(inputs: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with role inputs, a sentence each: the variable, its value, and what is allowed."""
-    found = []
+    """Return what is wrong with inputs, a sentence each: the variable, its value, and what is allowed."""
+    found = rollout.problems({name: value for name, value in inputs.items() if name.startswith("rollout_")})
     for name, value in inputs.items():
         role = role_inputs.role_of(name)
         if role:
             option = role_inputs.spec(role).get(name)
             found += _invalid(name, value, option) if option else [_unknown(name, role)]
+        elif name in rules()["playbooks"]:
+            found += _invalid(name, value, rules()["playbooks"][name])
+        elif name.startswith("gpulab_") and name not in role_inputs.named_by_playbooks():
+            found.append(_unread(name))
     return found
+
+
+def unresolved(name: str, value: Any, cause: str) -> str:
+    """Return the problem of a variable whose ``value`` Ansible could not work out."""
+    why = " ".join(str(without_secrets(cause)).split()).rstrip(".")
+    return f"{name}: {_shown(value)} is refused: Ansible cannot work it out: {why}."
 
 
 def overruled(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
@@ -98,6 +118,12 @@ def _unknown(name: str, role: str) -> str:
     return f"{name} is not an input of the role {role}; {hint}"
 
 
+def _unread(name: str) -> str:
+    near = difflib.get_close_matches(name, rules()["playbooks"], n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(rules()['playbooks'])}."
+    return f"{name} is read by no playbook of this collection; {hint}"
+
+
 def _invalid(name: str, value: Any, option: Mapping[str, Any]) -> list[str]:
     if isinstance(value, str) and value == AUTO and AUTO not in option.get("choices", ()):
         return (
@@ -115,6 +141,8 @@ def _invalid(name: str, value: Any, option: Mapping[str, Any]) -> list[str]:
         return [f"{name}: {_shown(value)} is refused: {message}" for message in outcome.error_messages]
     if name in rules()["ranges"]:
         return _out_of_range(name, outcome.validated_parameters[name])
+    if name in rules()["shapes"]:
+        return _misshaped(name, outcome.validated_parameters[name])
     # The path as it was written, not as the controller's home and environment would have it.
     return _misformed(name, value if kind == "path" else outcome.validated_parameters[name])
 
@@ -138,7 +166,28 @@ def _misformed(name: str, value: Any) -> list[str]:
 
 
 def _may_be_empty(name: str) -> bool:
-    return name in DECIDED_BY_PLAN or role_inputs.defaults(role_inputs.role_of(name) or "")[name] == ""
+    role = role_inputs.role_of(name)
+    return name in DECIDED_BY_PLAN or (role is not None and role_inputs.defaults(role)[name] == "")
+
+
+def _misshaped(name: str, value: Mapping[str, Any]) -> list[str]:
+    shape = rules()["shapes"][name]
+    # An empty table is one left out.
+    fits = not value or _fits(value, shape["is"])
+    return [] if fits else [f"{name}: {_shown(value)} is refused: it must be {shape['says']}."]
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    if shape == "rate":
+        return _kind(value) == "number" and value > 0
+    if not isinstance(value, Mapping):
+        return False
+    if shape == "mapping":
+        return True
+    return all(
+        all(_fits(item, inner) for item in value.values()) if key == "each" else _fits(value.get(key), inner)
+        for key, inner in shape.items()
+    )
 
 
 def _kind(value: Any) -> str:

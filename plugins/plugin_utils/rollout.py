@@ -35,32 +35,37 @@ WINDOW = re.compile(
 
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings of a rollout; raises ValueError with a sentence for each that makes no sense."""
+    """Return all settings of a rollout, of which ``given`` has some; what may be a list is one."""
     chosen = {**DEFAULTS, **given}
-    for name in ("rollout_waves", "rollout_canary", "rollout_window"):
-        chosen[name] = chosen[name] if isinstance(chosen[name], list) else [chosen[name]]
-    problems = [_unknown(name) for name in given if name not in DEFAULTS]
-    problems += [
+    lists = {name: _list(chosen[name]) for name in ("rollout_waves", "rollout_canary", "rollout_window")}
+    return {**chosen, **lists}
+
+
+def problems(given: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with settings of a rollout, a sentence each."""
+    chosen = settings(given)
+    found = [_unknown(name) for name in given if name not in DEFAULTS]
+    found += [
         f"{name} has {size!r}; it must be a number of machines, or a share of them such as '10%'."
         for name, least in (("rollout_waves", 1), ("rollout_failures", 0))
-        for size in (chosen[name] if isinstance(chosen[name], list) else [chosen[name]])
+        for size in _list(chosen[name])
         if not _is_size(size, least)
     ]
-    problems += (
-        [] if chosen["rollout_waves"] else ["rollout_waves is empty; [1, '100%'] is a canary, and then the rest."]
-    )
-    problems += [
+    found += [] if chosen["rollout_waves"] else ["rollout_waves is empty; [1, '100%'] is a canary, and then the rest."]
+    found += [
         f"rollout_window has {window!r}; it must be as '22:00-06:00' or 'Sat-Sun 00:00-24:00'."
         for window in chosen["rollout_window"]
         if not WINDOW.fullmatch(str(window))
     ]
     if not str(chosen["rollout_wait"]).isdigit():
-        problems.append(f"rollout_wait is {chosen['rollout_wait']!r}; it must be a number of minutes.")
+        found.append(f"rollout_wait is {chosen['rollout_wait']!r}; it must be a number of minutes.")
     if bool(chosen["rollout_drain_command"]) != bool(chosen["rollout_undrain_command"]):
-        problems.append("rollout_drain_command and rollout_undrain_command go together; one of them is not set.")
-    if problems:
-        raise ValueError(" ".join(problems))
-    return chosen
+        found.append("rollout_drain_command and rollout_undrain_command go together; one of them is not set.")
+    return found
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _unknown(name: str) -> str:

@@ -115,7 +115,7 @@ def test_every_message_that_troubleshooting_begins_from_is_in_the_code():
     assert missing == []
 
 
-@pytest.mark.parametrize("kind", ["modules", "filter", "callback"])
+@pytest.mark.parametrize("kind", ["modules", "filter", "lookup", "callback"])
 def test_the_changelog_names_every_plugin_once(kind):
     releases = yaml.safe_load((CHECKOUT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8"))["releases"]
     lists = [

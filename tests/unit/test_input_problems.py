@@ -12,6 +12,7 @@ from ansible_collections.gpulab.workstation.plugins.plugin_utils import input_pr
 WRONG = yaml.safe_load((Path(__file__).parents[1] / "fixtures" / "inputs" / "wrong.yml").read_text(encoding="utf-8"))
 RULES = input_problems.rules()
 INPUTS = {name: option for role in role_inputs.roles() for name, option in role_inputs.spec(role).items()}
+INPUTS |= RULES["playbooks"]
 # What is of the form, to put something behind it.
 SOUND = {
     "version": "2.21.0",
@@ -29,6 +30,7 @@ SOUND = {
     "controller_path": "files/lock.txt",
     "url": "https://me:word@mirror.example:8443/simple",
     "place": "https://mirror.example/cuda/repos",
+    "origin": "http://cache.lab.example:8008",
     "upstream": "https://mirror.example/",
     "network": "10.1.0.0/16",
     "host": "desk-1.lab.example",
@@ -68,8 +70,8 @@ def test_every_text_has_a_form_and_every_number_a_range():
         for name, option in INPUTS.items()
         if option["type"] in ("str", "path", "list", "dict") and "choices" not in option
     }
-    # What these hold is written as YAML, or judged entry by entry; no part of them is a command or a path.
-    assert texts - {"anaconda_condarc", "cifar10_accepted"} == set(RULES["inputs"])
+    # What this holds is written as YAML; no part of it is a command or a path.
+    assert texts - {"anaconda_condarc", *RULES["shapes"]} == set(RULES["inputs"])
     assert {name for name, option in INPUTS.items() if option["type"] in ("int", "float")} == set(RULES["ranges"])
     assert set(RULES["inputs"].values()) <= set(RULES["forms"]) == set(SOUND)
 

@@ -112,9 +112,8 @@ def test_check_mode_has_nothing_to_prove() -> None:
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(given: dict[str, Any], answer: str) -> None:
-    with pytest.raises(ValueError, match=r".") as refusal:
-        rollout.settings(given)
-    assert answer in str(refusal.value)
+    (problem,) = rollout.problems(given)
+    assert answer in problem
 
 
 @pytest.mark.parametrize(

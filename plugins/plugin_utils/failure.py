@@ -18,6 +18,8 @@ _OF_A_COMMAND = "non-zero return code"
 _ENDED_BY_FORCE = (128 + 9, 128 + 15)
 # What sudo ends with where it starts nothing, and a shell that finds no sudo.
 _NOT_STARTED = (1, 127)
+# What ansible.builtin.get_url says of a file that is another than it was to be.
+_OTHER_FILE = re.compile(r"did not match (?P<wanted>[0-9a-f]+); it was (?P<found>[0-9a-f]+)")
 # What Ansible, and Python on the machine, say where they can put no file.
 _NO_ROOM = re.compile("No usable temporary directory|Failed to create temporary directory|failed to transfer file")
 
@@ -61,6 +63,9 @@ def _hindrance(failed: Mapping[str, Any], message: str) -> str:
             "Ansible can write its own files nowhere there. The disk is full, or mounted read-only, as the kernel also"
             " does with one that has errors: `df -h`, `findmnt` and `dmesg` say which. Put it right and run again."
         )
+    asked = (failed.get("invocation") or {}).get("module_args") or {}
+    if "url" in asked and "dest" in asked:
+        return _unfetched(asked["url"], str(failed.get("response") or message))
     interpreter = re.search(r"The module interpreter '([^']+)' was not found", message)
     if interpreter:
         return (
@@ -78,3 +83,15 @@ def _hindrance(failed: Mapping[str, Any], message: str) -> str:
             " sudo wants a terminal (requiretty), set ANSIBLE_PIPELINING=false."
         )
     return ""
+
+
+def _unfetched(url: str, answer: str) -> str:
+    """Return why a file of the net is not there, as of ansible.builtin.get_url."""
+    other = _OTHER_FILE.search(answer)
+    if other:
+        return (
+            f"{url} has the checksum {other['found']} and not {other['wanted']}. It was not used. It was changed, or cut"
+            " off on the way: fetch it from another place, or run this again."
+        )
+    why = explain(answer).rstrip(".")
+    return f"{url} could not be fetched: {why}. Run this again when it answers, or name another place."

@@ -24,6 +24,21 @@ def test_no_password_is_in_a_plan(tmp_path: Path) -> None:
     assert "hunter2" not in run.said
 
 
+def test_no_password_is_in_what_a_run_leaves(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, "desk-1")
+    lab.give("desk-1", "RTX 4090")
+    addressed = ("nvidia_driver_mirror", "cuda_mirror", "cudnn_mirror", "cudnn_index_url", "tensorflow_index_url")
+    for password in ("hunter2", "hunter3"):
+        place = f"https://me:{password}@mirror.example/repos"
+        lab.inventory["desk-1"] |= {name: place for name in (*addressed, "anaconda_source", "cifar10_dataset_url")}
+        for playbook in ("site", "audit"):
+            run = lab.play(playbook, "--diff", "-v")
+            assert run.recap("desk-1")["failed"] == 0, run.said
+            left = "".join(file.read_text() for file in (tmp_path / "reports").rglob("*") if file.is_file())
+            assert "desk-1" in left
+            assert password not in run.said + left
+
+
 @pytest.mark.parametrize(
     ("role", "inputs", "told"),
     [

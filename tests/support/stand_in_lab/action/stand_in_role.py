@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift
 
 
@@ -53,7 +54,7 @@ def _receipt(component: str, inputs: dict[str, Any], machine: dict[str, Any], *,
     }
     return {
         "version": version,
-        "inputs": inputs,
+        "inputs": without_secrets(inputs),
         "details": details,
         "digest": f"{component} {version}",
         "intact": True,

@@ -90,8 +90,8 @@ def _unfetched(url: str, answer: str) -> str:
     other = _OTHER_FILE.search(answer)
     if other:
         return (
-            f"{url} has the checksum {other['found']} and not {other['wanted']}. It was not used. It was changed, or cut"
-            " off on the way: fetch it from another place, or run this again."
+            f"{url} has the checksum {other['found']} and not {other['wanted']}. It was not used. It was changed, or"
+            " cut off on the way: fetch it from another place, or run this again."
         )
     why = explain(answer).rstrip(".")
     return f"{url} could not be fetched: {why}. Run this again when it answers, or name another place."

@@ -1,4 +1,4 @@
-"""A file that cannot be fetched, or is another than it was to be, is named with its address, and without the password."""
+"""A file that cannot be fetched, or is another than it was to be, is named by its address, without the password."""
 
 from __future__ import annotations
 

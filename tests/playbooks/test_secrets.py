@@ -27,10 +27,11 @@ def test_no_password_is_in_a_plan(tmp_path: Path) -> None:
 def test_no_password_is_in_what_a_run_leaves(tmp_path: Path) -> None:
     lab = Lab(tmp_path, "desk-1")
     lab.give("desk-1", "RTX 4090")
-    addressed = ("nvidia_driver_mirror", "cuda_mirror", "cudnn_mirror", "cudnn_index_url", "tensorflow_index_url")
+    of_nvidia = ("nvidia_driver_mirror", "cuda_mirror", "cudnn_mirror", "cudnn_index_url")
+    addressed = (*of_nvidia, "tensorflow_index_url", "anaconda_source", "cifar10_dataset_url")
     for password in ("hunter2", "hunter3"):
         place = f"https://me:{password}@mirror.example/repos"
-        lab.inventory["desk-1"] |= {name: place for name in (*addressed, "anaconda_source", "cifar10_dataset_url")}
+        lab.inventory["desk-1"] |= dict.fromkeys(addressed, place)
         for playbook in ("site", "audit"):
             run = lab.play(playbook, "--diff", "-v")
             assert run.recap("desk-1")["failed"] == 0, run.said

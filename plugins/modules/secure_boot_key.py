@@ -21,7 +21,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether an enrolment would be staged.
+    description: Says whether an enrolment would be staged, and warns of the way to the console.
   diff_mode:
     support: none
     description: There is nothing to compare.
@@ -54,7 +54,7 @@ certificate:
   type: str
   sample: /var/lib/dkms/mok.pub
 instruction:
-  description: What a person has to do at the console; empty when nothing.
+  description: What a person has to do at the console; empty when nothing, and in check mode.
   returned: success
   type: str
   sample: Secure Boot is on, and this machine does not trust the key that signs its driver yet. Reboot it and …
@@ -70,6 +70,10 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._system import 
 
 # Ten digits are typed without a mistake on a keyboard of any layout.
 PASSWORD_DIGITS = 10
+AHEAD = (
+    "Secure Boot is on: a person has to confirm at the console that the key which signs the driver is to be trusted. The"
+    " run brings the driver, says what to do there, and stops; the next one goes on."
+)
 
 
 def _situation(run, certificate):
@@ -126,13 +130,16 @@ def main() -> None:
             _make(module, key, certificate)
         if "stage" in todo:
             _stage(module, certificate, password)
+    elif todo:
+        # What would be typed is not known before it is staged.
+        module.warn(AHEAD)
     shown = _secure_boot.instruction(password=password if "stage" in todo else "", host=os.uname().nodename)
     module.exit_json(
         changed="stage" in todo,
         state=situation.state,
         enrolled=situation.enrolled,
         certificate=certificate if situation.state == "enabled" else None,
-        instruction=shown if todo else "",
+        instruction=shown if todo and not module.check_mode else "",
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support import nvml_stand_in
+from support.ssh_machine import Machine
 
 CHECKOUT = Path(__file__).parents[2]
 STAND_INS = CHECKOUT / "molecule" / "driver_debian" / "files"
@@ -34,62 +35,6 @@ INPUTS = {
     "nvidia_driver_persistence": False,
     "nvidia_driver_reboot_timeout": 240,
 }
-
-
-class Machine:
-    """The machine as it is reached: over SSH, by its address on the containers' bridge."""
-
-    def __init__(self, folder: Path, address: str) -> None:
-        self.folder = folder
-        self.address = address
-        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5"]
-        self.ssh = [*options, "-i", str(folder / "key")]
-
-    def run(self, command: str) -> str:
-        return self.ask(command, check=True).stdout.strip()
-
-    def ask(self, command: str, *, check: bool = False) -> subprocess.CompletedProcess[str]:
-        ssh = ["ssh", "-q", *self.ssh, f"root@{self.address}", command]
-        return subprocess.run(ssh, capture_output=True, text=True, timeout=600, check=check)
-
-    def play(self, *tasks: dict[str, Any], **inputs: Any) -> tuple[int, str]:
-        """Play tasks on it; returns the exit code and what was said, in one line."""
-        inventory = {
-            "workstation": {
-                "ansible_host": self.address,
-                "ansible_user": "root",
-                "ansible_ssh_common_args": " ".join(self.ssh),
-                "ansible_python_interpreter": "/usr/bin/python3",
-            }
-        }
-        play = {
-            "hosts": "all",
-            "gather_facts": False,
-            "vars": {**INPUTS, **inputs},
-            "module_defaults": {"gpulab.workstation.gpu_info": {"nvml_library": NVML}},
-            "tasks": tasks,
-        }
-        (self.folder / "inventory.json").write_text(json.dumps({"all": {"hosts": inventory}}))
-        (self.folder / "play.json").write_text(json.dumps([play]))
-        command = ["ansible-playbook", self.folder / "play.json", "-i", self.folder / "inventory.json"]
-        run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=1800, check=False)
-        (self.folder / "play.log").open("a").write(run.stdout + run.stderr)
-        return run.returncode, " ".join((run.stdout + run.stderr).split())
-
-    def look(self) -> dict[str, Any]:
-        """What gpu_info says of it."""
-        keep = {"content": "{{ seen | to_json }}", "dest": str(self.folder / "seen.json")}
-        code, said = self.play(
-            {"gpulab.workstation.gpu_info": {}, "register": "seen"},
-            {"ansible.builtin.copy": keep, "delegate_to": "localhost", "vars": {"ansible_connection": "local"}},
-        )
-        assert code == 0, said
-        return json.loads((self.folder / "seen.json").read_text())
-
-    def boots(self) -> int:
-        return int(self.run("journalctl --list-boots --no-pager | grep -vc ^IDX"))
-
-
 ROLE: dict[str, Any] = {"ansible.builtin.include_role": {"name": "gpulab.workstation.nvidia_driver"}}
 
 
@@ -128,7 +73,8 @@ def machine() -> Iterator[Machine]:
             uml, cwd=folder, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
         )
     try:
-        machine = Machine(folder, address.partition("/")[0])
+        defaults = {"gpulab.workstation.gpu_info": {"nvml_library": NVML}}
+        machine = Machine(folder, address.partition("/")[0], vars=INPUTS, module_defaults=defaults)
         deadline = time.monotonic() + 300
         while machine.ask("systemctl is-system-running --wait").stdout.strip() != "running":
             assert time.monotonic() < deadline, (folder / "console.log").read_text()[-2000:]
@@ -139,6 +85,15 @@ def machine() -> Iterator[Machine]:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         subprocess.run(["ip", "link", "delete", TAP], check=False)
+
+
+def look(machine: Machine) -> dict[str, Any]:
+    """What gpu_info says of it."""
+    return machine.answer({"gpulab.workstation.gpu_info": {}})
+
+
+def boots(machine: Machine) -> int:
+    return int(machine.run("journalctl --list-boots --no-pager | grep -vc ^IDX"))
 
 
 def put_stand_ins(machine: Machine) -> None:
@@ -160,7 +115,7 @@ def put_stand_ins(machine: Machine) -> None:
 
 
 def test_udev_gives_a_bare_machine_to_nouveau(machine: Machine) -> None:
-    seen = machine.look()
+    seen = look(machine)
     assert [gpu["name"] for gpu in seen["gpus"]] == ["NVIDIA GeForce RTX 4090"]
     assert seen["nouveau"]["loaded"]
 
@@ -169,8 +124,8 @@ def test_without_leave_to_reboot_all_is_made_ready(machine: Machine) -> None:
     code, said = machine.play(ROLE, nvidia_driver_version=VERSION, nvidia_driver_reboot="never")
     assert code == 0, said
     assert f"workstation needs a reboot for driver {VERSION}" in said
-    assert machine.boots() == 1
-    seen = machine.look()
+    assert boots(machine) == 1
+    seen = look(machine)
     assert seen["nouveau"]["loaded"] and seen["driver"]["loaded"] is None
     assert seen["reboot_reasons"] == [f"driver {VERSION} is installed, nouveau runs"]
     content = machine.run("lsinitramfs /boot/initrd.img-$(uname -r)")
@@ -181,7 +136,7 @@ def test_without_leave_to_reboot_all_is_made_ready(machine: Machine) -> None:
 def test_the_driver_does_not_load_beside_nouveau(machine: Machine) -> None:
     """As nvidia-smi and nvidia-modprobe would try."""
     assert machine.ask("modprobe nvidia").returncode != 0
-    assert machine.look()["driver"]["loaded"] is None
+    assert look(machine)["driver"]["loaded"] is None
 
 
 def test_nothing_is_left_to_do_until_a_person_reboots(machine: Machine) -> None:
@@ -208,8 +163,8 @@ def test_one_reboot_served_all_changes_and_the_run_goes_on_from_there(machine: M
     code, said = machine.play(ROLE, after, nvidia_driver_version=VERSION)
     assert code == 0, said
     assert machine.run("ls /run/gone-on")
-    assert machine.boots() == 2
-    seen = machine.look()
+    assert boots(machine) == 2
+    seen = look(machine)
     assert (seen["driver"]["loaded"], seen["nouveau"]["loaded"]) == (VERSION, False)
     code, said = machine.play(ROLE, nvidia_driver_version=VERSION)
     assert (code, "changed=0" in said) == (0, True), said
@@ -218,6 +173,6 @@ def test_one_reboot_served_all_changes_and_the_run_goes_on_from_there(machine: M
 def test_removal_gives_the_card_back_to_nouveau(machine: Machine) -> None:
     code, said = machine.play(ROLE, nvidia_driver_state="absent")
     assert code == 0, said
-    assert machine.boots() == 3
-    seen = machine.look()
+    assert boots(machine) == 3
+    seen = look(machine)
     assert seen["nouveau"]["loaded"] and seen["driver"]["loaded"] is None

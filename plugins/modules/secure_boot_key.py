@@ -71,8 +71,8 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._system import 
 # Ten digits are typed without a mistake on a keyboard of any layout.
 PASSWORD_DIGITS = 10
 AHEAD = (
-    "Secure Boot is on: a person has to confirm at the console that the key which signs the driver is to be trusted. The"
-    " run brings the driver, says what to do there, and stops; the next one goes on."
+    "Secure Boot is on: a person has to confirm at the console that the key which signs the driver is to be trusted."
+    " The run brings the driver, says what to do there, and stops; the next one goes on."
 )
 
 

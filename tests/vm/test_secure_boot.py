@@ -1,7 +1,7 @@
-"""The key that signs the driver, on a machine under Secure Boot: real firmware, shim, MOK manager, kernel and DKMS.
+"""The driver's role on a machine under Secure Boot: real firmware, shim, MOK manager, kernel, DKMS and packages.
 
-What stands in: the driver, of which a module with nothing in it takes the place. Each test goes on where the one before
-left the machine.
+What stands in: the compiling of NVIDIA's modules (molecule/driver_debian/files). There is no card. Each test goes on
+where the one before left the machine.
 """
 
 from __future__ import annotations
@@ -18,21 +18,42 @@ from support.ssh_machine import Machine
 from support.uefi import DOWN, Uefi
 
 CHECKOUT = Path(__file__).parents[2]
-KEY: dict[str, Any] = {"gpulab.workstation.secure_boot_key": {}}
-MODULE = """
-mkdir -p /usr/src/standin-1.0 && cd /usr/src/standin-1.0
-printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n' > standin.c
-echo 'obj-m := standin.o' > Makefile
-cat > dkms.conf << END
-PACKAGE_NAME=standin
-PACKAGE_VERSION=1.0
-BUILT_MODULE_NAME=standin
-DEST_MODULE_LOCATION=/updates/dkms
-AUTOINSTALL=yes
-END
-dkms install standin/1.0
-"""
-staged: list[str] = []  # the passwords that were shown, the last one is that of the next boot
+STAND_INS = CHECKOUT / "molecule" / "driver_debian" / "files"
+ROLE: dict[str, Any] = {"ansible.builtin.include_role": {"name": "gpulab.workstation.nvidia_driver"}}
+INPUTS = {
+    "nvidia_driver_source": "distribution",
+    "nvidia_driver_branch": "535",
+    "nvidia_driver_version": "535.261.03",
+    "nvidia_driver_modules": "proprietary",
+}
+BLACKLIST = "/etc/modprobe.d/gpulab-nvidia-driver.conf"
+
+
+class Person:
+    """Reads what the role says, and goes to the console with it."""
+
+    def __init__(self) -> None:
+        self.password = ""
+
+    def read(self, said: str) -> None:
+        told = re.search(r"Choose Enroll MOK, Continue, Yes, and type the password (\d{10})\. Then choose Reboot", said)
+        assert told, said
+        self.password = told[1]
+
+    def follow(self, console: Uefi) -> None:
+        for choice in ("Enroll MOK", "Continue", "Yes"):
+            console.see(choice)
+            console.type(DOWN)
+            console.type("\r")
+        console.see("Password:")
+        console.type(f"{self.password}\r")
+        console.see("Reboot")
+        console.type("\r")
+
+
+@pytest.fixture(scope="module")
+def person() -> Person:
+    return Person()
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +71,11 @@ def console() -> Iterator[Uefi]:
 
 @pytest.fixture(scope="module")
 def machine(console: Uefi) -> Machine:
-    reached = Machine(console.folder, "127.0.0.1", port=console.port)
+    reached = Machine(console.folder, "127.0.0.1", port=console.port, vars=INPUTS)
     wait_for(reached)
+    reached.run("mkdir -p /etc/dkms && apt-get -qq update")
+    stand_ins = ["scp", "-q", *reached.ssh, *STAND_INS.iterdir(), "root@127.0.0.1:/etc/dkms"]
+    subprocess.run(stand_ins, check=True)
     return reached
 
 
@@ -62,79 +86,60 @@ def wait_for(machine: Machine) -> None:
         time.sleep(1)
 
 
-def shut_down(machine: Machine, console: Uefi) -> None:
+def restart(machine: Machine, console: Uefi) -> None:
+    """Have it restarted, up to the screen that asks for the person."""
     machine.ask("systemctl poweroff")
     console.wait_until_off()
+    console.switch_on()
+    console.see("Press any key to perform MOK management")
 
 
-def password_in(instruction: str) -> str:
-    found = re.search(r"type the password (\d{10})\.", instruction)
-    assert found, instruction
-    return found[1]
-
-
-def test_check_mode_announces_the_key_and_makes_nothing(machine: Machine) -> None:
-    answer = machine.answer(KEY, words=("--check",))
-    assert (answer["state"], answer["changed"], answer["enrolled"]) == ("enabled", True, False)
-    assert not re.search(r"\d{10}", answer["instruction"]), "nothing is staged with it"
+def test_check_mode_announces_the_way_to_the_console_and_makes_no_key(machine: Machine) -> None:
+    code, said = machine.play(ROLE, words=("--check",))
+    assert code == 0, said
+    assert "a person has to confirm at the console" in said
+    assert not re.search(r"the password \d", said), "nothing is staged with it"
     assert machine.ask("ls /var/lib/dkms/mok.key").returncode != 0
     assert machine.run("mokutil --list-new") == ""
 
 
-def test_the_key_is_made_and_its_enrolment_is_staged_once(machine: Machine) -> None:
-    answer = machine.answer(KEY)
-    assert (answer["changed"], answer["certificate"]) == (True, "/var/lib/dkms/mok.pub")
-    staged.append(password_in(answer["instruction"]))
+def test_the_role_makes_all_ready_and_stops_with_what_a_person_has_to_do(machine: Machine, person: Person) -> None:
+    code, said = machine.play(ROLE)
+    assert code != 0
+    person.read(said)
     assert machine.run("stat -c '%U %a' /var/lib/dkms/mok.key") == "root 600"
     assert "DKMS module signing key" in machine.run("mokutil --list-new")
-    again = machine.answer(KEY)
-    assert again["changed"] is False
-    assert "the password that was shown when it was staged" in again["instruction"]
+    assert machine.ask(f"ls {BLACKLIST}").returncode != 0, "a machine that cannot load the driver keeps its screen"
 
 
-def test_until_then_the_kernel_refuses_what_dkms_signs_with_it(machine: Machine) -> None:
-    machine.run(MODULE)
-    assert machine.run("modinfo -F signer standin") == "DKMS module signing key"
-    assert "Key was rejected by service" in machine.ask("modprobe standin").stderr
+def test_until_then_the_kernel_refuses_the_driver(machine: Machine) -> None:
+    assert machine.run("modinfo -F signer nvidia-current") == "DKMS module signing key"
+    assert "Key was rejected by service" in machine.ask("modprobe nvidia").stderr
+    code, said = machine.play(ROLE)
+    assert (code != 0, "changed=0" in said) == (True, True), said
+    assert "type the password that was shown when it was staged" in said
 
 
-def test_a_screen_that_nobody_answers_asks_for_a_new_enrolment(machine: Machine, console: Uefi) -> None:
-    shut_down(machine, console)
-    console.switch_on()
-    console.see("Press any key to perform MOK management")
+def test_a_screen_that_nobody_answers_asks_for_a_new_enrolment(machine: Machine, console: Uefi, person: Person) -> None:
+    before = person.password
+    restart(machine, console)
     wait_for(machine)
-    answer = machine.answer(KEY)
-    assert (answer["changed"], answer["enrolled"]) == (True, False)
-    staged.append(password_in(answer["instruction"]))
-    assert staged[0] != staged[1]
+    code, said = machine.play(ROLE)
+    assert code != 0
+    person.read(said)
+    assert person.password != before
 
 
-def test_at_the_console_the_instruction_is_all_that_a_person_needs(machine: Machine, console: Uefi) -> None:
-    shut_down(machine, console)
-    console.switch_on()
-    console.see("Press any key to perform MOK management")
+def test_once_a_person_has_followed_it_the_run_goes_on(machine: Machine, console: Uefi, person: Person) -> None:
+    restart(machine, console)
     console.type("\r")
-    console.see("Enroll MOK")
-    console.type(DOWN)
-    console.type("\r")
-    console.see("Continue")
-    console.type(DOWN)
-    console.type("\r")
-    console.see("Yes")
-    console.type(DOWN)
-    console.type("\r")
-    console.see("Password:")
-    console.type(f"{staged[-1]}\r")
-    console.see("Reboot")
-    console.type("\r")
+    person.follow(console)
     console.wait_until_off()
     console.switch_on()
     wait_for(machine)
-
-
-def test_from_then_on_the_kernel_loads_it_and_nothing_is_left_to_do(machine: Machine) -> None:
-    answer = machine.answer(KEY)
-    assert (answer["state"], answer["enrolled"], answer["changed"]) == ("enabled", True, False)
-    assert answer["instruction"] == ""
-    assert machine.ask("modprobe standin").returncode == 0
-    assert "standin" in machine.run("lsmod")
+    code, said = machine.play(ROLE)
+    assert code == 0, said
+    assert machine.ask(f"modprobe nvidia && ls {BLACKLIST}").returncode == 0
+    assert INPUTS["nvidia_driver_version"] in machine.run("cat /proc/driver/nvidia/version")
+    code, said = machine.play(ROLE)
+    assert (code, "changed=0" in said) == (0, True), said

@@ -80,8 +80,9 @@ def machine(console: Uefi) -> Machine:
 
 
 def wait_for(machine: Machine) -> None:
+    """Until it has booted; it is degraded as long as what loads the driver at boot is refused."""
     deadline = time.monotonic() + 240
-    while machine.ask("systemctl is-system-running --wait").stdout.strip() != "running":
+    while machine.ask("systemctl is-system-running --wait").stdout.strip() not in ("running", "degraded"):
         assert time.monotonic() < deadline, "it does not come up: see console.log"
         time.sleep(1)
 
@@ -109,7 +110,7 @@ def test_the_role_makes_all_ready_and_stops_with_what_a_person_has_to_do(machine
     person.read(said)
     assert machine.run("stat -c '%U %a' /var/lib/dkms/mok.key") == "root 600"
     assert "DKMS module signing key" in machine.run("mokutil --list-new")
-    assert machine.ask(f"ls {BLACKLIST}").returncode != 0, "a machine that cannot load the driver keeps its screen"
+    assert machine.ask(f"ls {BLACKLIST}").returncode != 0, "nouveau is to go once the driver can come"
 
 
 def test_until_then_the_kernel_refuses_the_driver(machine: Machine) -> None:

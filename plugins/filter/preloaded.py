@@ -42,12 +42,14 @@ from typing import Any, Callable
 from ansible.plugins.loader import filter_loader, lookup_loader
 from ansible_collections.gpulab.workstation.plugins import filter as filters
 from ansible_collections.gpulab.workstation.plugins import lookup as lookups
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.input_problems import prepare
 
 
 def preloaded(value: Any) -> Any:
     for package, loader in ((filters, filter_loader), (lookups, lookup_loader)):
         for plugin in pkgutil.iter_modules(package.__path__):
             loader.get(f"gpulab.workstation.{plugin.name}")
+    prepare()
     return value
 
 

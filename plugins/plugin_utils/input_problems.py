@@ -61,6 +61,15 @@ def rules() -> Mapping[str, Any]:
     return yaml.safe_load(Path(__file__).with_name("input_rules.yml").read_text(encoding="utf-8"))
 
 
+def prepare() -> None:
+    """Read what inputs are judged by, which takes longer than to judge them."""
+    rules()
+    role_inputs.named_by_playbooks()
+    for role in role_inputs.roles():
+        role_inputs.spec(role)
+        role_inputs.defaults(role)
+
+
 def is_input(name: str) -> bool:
     """Tell whether a variable's name is that of an input: of a role, of the playbooks or of a rollout."""
     role = role_inputs.role_of(name)

@@ -15,6 +15,8 @@ resolver = "ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver
 assert resolver not in sys.modules
 assert filter_loader.get("gpulab.workstation.preloaded").j2_function("workstations") == "workstations"
 assert resolver in sys.modules
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import input_problems
+assert input_problems.rules.cache_info().currsize == 1
 """
 
 

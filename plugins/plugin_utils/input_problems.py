@@ -53,6 +53,7 @@ _MEANT = {
     "dict": "a mapping",
 }
 _SHOWN = 120
+PLAYBOOKS_DIR = Path(__file__).parents[2] / "playbooks"
 
 
 @lru_cache(maxsize=None)
@@ -61,10 +62,17 @@ def rules() -> Mapping[str, Any]:
     return yaml.safe_load(Path(__file__).with_name("input_rules.yml").read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=None)
+def named_by_playbooks() -> frozenset[str]:
+    """Return the variables with this collection's prefix that its playbooks read or set; any other has no effect."""
+    texts = (path.read_text(encoding="utf-8") for path in PLAYBOOKS_DIR.rglob("*.yml"))
+    return frozenset(name for text in texts for name in re.findall(r"\bgpulab_\w+", text))
+
+
 def prepare() -> None:
     """Read what inputs are judged by, which takes longer than to judge them."""
     rules()
-    role_inputs.named_by_playbooks()
+    named_by_playbooks()
     for role in role_inputs.roles():
         role_inputs.spec(role)
         role_inputs.defaults(role)
@@ -90,7 +98,7 @@ def problems(inputs: Mapping[str, Any]) -> list[str]:
             found += _invalid(name, value, option) if option else [_unknown(name, role)]
         elif name in rules()["playbooks"]:
             found += _invalid(name, value, rules()["playbooks"][name])
-        elif name.startswith("gpulab_") and name not in role_inputs.named_by_playbooks():
+        elif name.startswith("gpulab_") and name not in named_by_playbooks():
             found.append(_unread(name))
     return found
 

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, The gpulab.workstation authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The roles' inputs as their argument specs and defaults state them, and the variables that the playbooks name."""
+"""The roles' inputs as their argument specs and defaults state them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import yaml
 
 ROLES_DIR = Path(__file__).parents[2] / "roles"
-PLAYBOOKS_DIR = Path(__file__).parents[2] / "playbooks"
 
 
 @lru_cache(maxsize=None)
@@ -39,10 +37,3 @@ def defaults(role: str) -> Mapping[str, Any]:
 def role_of(name: str) -> str | None:
     """Return the role whose prefix the variable ``name`` carries."""
     return next((role for role in roles() if name.startswith(f"{role}_")), None)
-
-
-@lru_cache(maxsize=None)
-def named_by_playbooks() -> frozenset[str]:
-    """Return the variables with this collection's prefix that its playbooks read or set; any other has no effect."""
-    texts = (path.read_text(encoding="utf-8") for path in PLAYBOOKS_DIR.rglob("*.yml"))
-    return frozenset(name for text in texts for name in re.findall(r"\bgpulab_\w+", text))

@@ -22,7 +22,8 @@ class Uefi:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = _free_port()
-        self.said = ""
+        self.heard = ""  # since it was switched on; only the listener adds to it
+        self.seen = 0  # up to where
         self.log = folder / "console.log"
         self.log.unlink(missing_ok=True)
         # Microsoft's keys are in it, as in what is sold.
@@ -31,7 +32,7 @@ class Uefi:
         subprocess.run(overlay, cwd=folder, check=True)
 
     def switch_on(self) -> None:
-        self.said = ""
+        self.heard, self.seen = "", 0
         # Firmware takes minutes for a reset without KVM, and seconds to start: a reset switches the machine off.
         command = [
             "qemu-system-x86_64", "-no-user-config", "-nodefaults", "-no-reboot", "-machine", "q35,smm=on",
@@ -62,11 +63,15 @@ class Uefi:
     def see(self, words: str, *, seconds: float = 180) -> None:
         """Wait until the console shows these words, and look at what comes after them from then on."""
         deadline = time.monotonic() + seconds
-        while words not in self.said:
+        while (at := self._shown().find(words, self.seen)) < 0:
             running = self.process.poll() is None
             assert running and time.monotonic() < deadline, f"{words!r} is not on the console; see {self.log}"
             time.sleep(0.1)
-        self.said = self.said.partition(words)[2]
+        self.seen = at + len(words)
+
+    def _shown(self) -> str:
+        # Of the whole: what places a text may come in two pieces.
+        return PLACED.sub("", self.heard)
 
     def type(self, keys: str) -> None:
         assert self.process.stdin
@@ -79,7 +84,7 @@ class Uefi:
             while heard := process.stdout.read1(4096):
                 log.write(heard)
                 log.flush()
-                self.said += PLACED.sub("", heard.decode(errors="replace"))
+                self.heard += heard.decode(errors="replace")
 
 
 def _free_port() -> int:

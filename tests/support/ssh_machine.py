@@ -16,6 +16,7 @@ class Machine:
     def __init__(self, folder: Path, address: str, *, port: int = 22, **play: Any) -> None:
         self.folder = folder
         self.address = address
+        self.port = port
         self.of_each_play = play  # such as vars and module_defaults
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5"]
         self.ssh = [*options, "-o", f"Port={port}", "-i", str(folder / "key")]
@@ -32,6 +33,7 @@ class Machine:
         inventory = {
             "workstation": {
                 "ansible_host": self.address,
+                "ansible_port": self.port,  # by it Ansible tells apart the connections that it keeps
                 "ansible_user": "root",
                 "ansible_ssh_common_args": " ".join(self.ssh),
                 "ansible_python_interpreter": "/usr/bin/python3",

@@ -42,3 +42,4 @@ def test_a_preflight_needs_nothing_of_what_runs_before_it(role, tmp_path):
     run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "changed=0" in run.stdout
+    assert "[WARNING]" not in run.stdout + run.stderr

@@ -201,3 +201,14 @@ def test_without_a_whole_environment_before_the_one_in_use_stays(tmp_path: Path,
     assert "there is no environment before" in said
     assert (tmp_path / "tf").readlink() == Path("tf-b")
     assert '"version": "2"' in said
+
+
+def test_where_no_environment_ever_was_a_removal_says_nothing_unasked(tmp_path: Path) -> None:
+    play = [{"hosts": "workstations", "gather_facts": False, "roles": ["gpulab.workstation.tensorflow"]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    inputs = {"tensorflow_state": "absent", "tensorflow_prefix": str(tmp_path / "envs" / "tensorflow")}
+    command = ["ansible-playbook", tmp_path / "play.yml", "-i", "inventories/quickstart", "--check"]
+    command += ["-e", json.dumps(inputs)]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stdout
+    assert "[WARNING]" not in run.stdout + run.stderr

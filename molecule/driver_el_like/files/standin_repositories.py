@@ -1,7 +1,8 @@
 """STAND-INS: packages with the names, versions and dependencies of EL's and NVIDIA's and next to nothing inside, in
 signed repositories laid out like the real ones. standin_repositories.py FOLDER
 
-el/9 el/10  what EL has              nvidia/rhel9 nvidia/rhel10  what NVIDIA has: streams on 9, none on 10
+el/9 el/10  what EL has      crb/9 crb/10  what it has for those who build      epel/9 epel/10  EPEL, by its own key
+nvidia/rhel9 nvidia/rhel10  what NVIDIA has: streams on 9, none on 10
 evil/       nvidia/, and another key signed the index       unsigned/  nvidia/ with packages that nobody signed
 forged/     nvidia/ with packages that another key signed   tampered/  nvidia/ with packages that were changed later
 """
@@ -48,6 +49,7 @@ case $1 in
 esac
 depmod "$3"
 """
+EPEL = "[epel]\nname=EPEL\nbaseurl=http://mirror.example/epel/{}\ngpgcheck=1\ngpgkey=file:///{}\n"
 SERVICE = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 
 
@@ -78,7 +80,9 @@ class Package:
         return [*lines, f"%files -n {self.name}", *(f"/{path}" for path in self.files)]
 
 
-def build(folder: Path, version: str, *packages: Package, release: str = "1", epoch: int = 0) -> None:
+def build(
+    folder: Path, version: str, *packages: Package, release: str = "1", epoch: int = 0, key: str = "good"
+) -> None:
     """Make the packages of one spec, all of one version, and sign them."""
     with tempfile.TemporaryDirectory() as work:
         top = Path(work)
@@ -101,7 +105,7 @@ def build(folder: Path, version: str, *packages: Package, release: str = "1", ep
         defines = [word for name, value in plain.items() for word in ("--define", f"{name} {value}")]
         run("rpmbuild", "--quiet", *defines, "--target", "x86_64", "-bb", top / "standin.spec")
         made = sorted(top.glob("*/*.rpm"))
-        sign(made, "good")
+        sign(made, key)
         folder.mkdir(parents=True, exist_ok=True)
         for file in made:
             shutil.move(file, folder)
@@ -123,12 +127,20 @@ def index(folder: Path, key: str = "good", *, modules: str = "") -> None:
     standin.sign(folder / "repodata/repomd.xml", key, how="--detach-sign", to="repomd.xml.asc")
 
 
-def el(folder: Path, release: str) -> None:
-    """What EL, and EPEL, has of what the roles ask for. The tools themselves are in the image."""
+def el(www: Path, release: str) -> None:
+    """What EL has of what the roles ask for, and EPEL. The tools themselves are in the image."""
+    folder = www / "el" / release
     names = ["ca-certificates", "chrony", "gcc", "gcc-c++", "glibc-devel"]
-    names += ["kmod", "make", "opencl-filesystem", "pciutils", "python3", "python3-pip"]
-    names += ["python3-dnf-plugin-versionlock"]
-    build(folder, f"{release}.1", *map(Package, names), Package("dkms", files={"usr/sbin/dkms": DKMS}))
+    names += ["kmod", "make", "pciutils", "python3", "python3-pip", "python3-dnf-plugin-versionlock"]
+    build(folder, f"{release}.1", *map(Package, names))
+    build(folder, release, Package("dnf-plugins-core", provides=("dnf-command(config-manager)",)))
+    build(www / "crb" / release, release, Package("opencl-filesystem"))
+    index(www / "crb" / release)
+    build(www / "epel" / release, "3", Package("dkms", files={"usr/sbin/dkms": DKMS}), key="epel")
+    index(www / "epel" / release, "epel")
+    key_file = "etc/pki/rpm-gpg/RPM-GPG-KEY-EPEL"
+    files = {"etc/yum.repos.d/epel.repo": EPEL.format(release, key_file), key_file: (www / "epel.asc").read_text()}
+    build(folder, release, Package("epel-release", files=files))
     version, running = KERNELS[release][: -len(".x86_64")].split("-")
     for kernel in (running, f"999.{running}"):
         build(folder, version, Package("kernel-devel-matched"), Package("kernel-headers"), release=kernel)
@@ -286,7 +298,7 @@ def main(www: Path) -> None:
     www.mkdir(parents=True)
     standin.signing_keys(www)
     for release in KERNELS:
-        el(www / "el" / release, release)
+        el(www, release)
         folder = www / f"nvidia/rhel{release}/x86_64"
         for version in DRIVERS:
             driver(folder, version, release)

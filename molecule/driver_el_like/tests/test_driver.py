@@ -25,6 +25,12 @@ def test_all_packages_of_the_driver_are_of_one_version(machine):
     assert set(driver.values()) == {"580.95.05"}
 
 
+def test_what_builds_the_modules_came_from_epel(machine):
+    enabled = machine.check_output("dnf -q repolist --enabled")
+    assert [name for name in ("epel", "crb") if f"\n{name} " in enabled] == ["epel", "crb"], enabled
+    assert "Stand-in epel" in machine.check_output("rpm -qi gpg-pubkey")
+
+
 def test_the_toolkit_came_without_another_driver(machine):
     names = [name for name, _version in _packages(machine)]
     assert "cuda-toolkit-12-8" in names

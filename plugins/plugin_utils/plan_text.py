@@ -115,7 +115,7 @@ def one_plan(plan: Plan, *, hosts: Sequence[str] = (), brief: bool = False) -> l
     if extras:
         lines += ["", *bullets("With", extras)]
     if plan["warnings"]:
-        lines += ["", *bullets("Mind", [entry["message"] for entry in plan["warnings"]])]
+        lines += ["", *bullets("Note", [entry["message"] for entry in plan["warnings"]])]
     if plan["rejected"] and not brief:
         lines += ["", *bullets("Not taken", list(rejections(plan["rejected"])))]
     return lines

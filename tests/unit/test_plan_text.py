@@ -26,7 +26,7 @@ def test_a_plan_is_a_table_of_the_stack_with_its_reasons() -> None:
         "  TensorFlow  2.21.0, CPU build from pip          The newest for Python 3.11 and glibc 2.36; there\n"
         "                                                  is no NVIDIA GPU, so it is the CPU build.\n"
         "\n"
-        "  Mind        Debian 12 reached its end of life on 2026-07-11; long-term support until 2028-06-30."
+        "  Note        Debian 12 reached its end of life on 2026-07-11; long-term support until 2028-06-30."
     )
 
 

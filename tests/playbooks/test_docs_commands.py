@@ -19,7 +19,7 @@ from support.stand_in_lab import CHECKOUT, Lab
 
 PAGES = [CHECKOUT / "README.md", *sorted(CHECKOUT.glob("docs/*.md")), *sorted(CHECKOUT.glob("roles/*/README.md"))]
 COMMAND = re.compile(r"^ansible(?:-playbook)? .*$|`(ansible(?:-playbook)? [^`]*)`", re.MULTILINE)
-GPUS = {"room_a": "RTX 4090", "room_b": "RTX 3090", "left_alone": "RTX 3090"}
+GPUS = {"room_a": ["RTX 4090"], "room_b": ["RTX 3090"], "left_alone": ["RTX 3090"], "lab_cache": []}
 # What a reader puts something of their own in the place of.
 OWN = {
     "playbooks/accept.yml": "gpulab.workstation.accept",
@@ -42,10 +42,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab(folder)
     listed = json.loads(lab.run("ansible-inventory", "-i", str(example), "--list").stdout)
     (example / "host_vars").mkdir()
-    for room, gpu in GPUS.items():
-        for host in listed[room]["hosts"]:
+    for group, gpus in GPUS.items():
+        for host in listed[group]["hosts"]:
             lab.add(host)
-            lab.give(host, gpu)
+            lab.give(host, *gpus)
             variables = {**lab.inventory[host], "ansible_python_interpreter": sys.executable}
             (example / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(variables))
     return lab
@@ -76,3 +76,4 @@ def test_what_the_documents_say_to_type_works(lab: Lab, command: str) -> None:
             lab.change(host, previous=lab.read(host)["components"])
     done = lab.run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "no hosts matched" not in done.stdout + done.stderr

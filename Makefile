@@ -15,7 +15,7 @@ help: ## List these commands
 site: $(SITE) ## Provision and prove the machines of INVENTORY (this machine unless given)
 	@$(SITE)/bin/ansible-playbook site.yml -i $(INVENTORY) $(ARGS)
 
-plan: $(SITE) ## Show what site would do, and why, without touching anything
+plan: $(SITE) ## Show what site would do, and why, without changing a machine
 	@$(SITE)/bin/ansible-playbook playbooks/plan.yml -i $(INVENTORY) $(ARGS)
 
 audit: $(SITE) ## Say where the machines differ from their plan, and fail where one does

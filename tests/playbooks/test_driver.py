@@ -111,6 +111,49 @@ def test_a_driver_that_does_not_come_up_goes_if_it_never_has(tmp_path, packages,
     assert "One or more items failed" not in said.rpartition("fatal")[2], "the cause is named"
 
 
+@pytest.mark.parametrize(
+    ("changes", "inputs", "announced"),
+    [
+        pytest.param(OLD_ONE_RUNS, {}, f"would reboot for driver {VERSION}", id="the one before runs"),
+        pytest.param(
+            OLD_ONE_RUNS,
+            {"nvidia_driver_reboot": "never"},
+            f"would need a reboot for driver {VERSION}",
+            id="the one before runs and a person restarts",
+        ),
+        pytest.param(
+            OLD_ONE_RUNS,
+            {"__nvidia_driver_on_controller": True},
+            f"would need a reboot for driver {VERSION}",
+            id="it is where Ansible runs, which a person restarts",
+        ),
+        pytest.param(
+            {"nouveau": {"loaded": True}, "driver": {"installed": None, "loaded": None, "module_file": None}},
+            {},
+            f"would reboot for driver {VERSION}",
+            id="nouveau runs",
+        ),
+        pytest.param(
+            {"driver": {"installed": "570.1", "loaded": "570.1", "module_file": "/lib/modules/k/nvidia.ko"}},
+            {},
+            f"would reboot for driver {VERSION}",
+            id="another one would be installed",
+        ),
+        pytest.param({}, {"nvidia_driver_kernel": "k2"}, f"would reboot for driver {VERSION}", id="another kernel"),
+        pytest.param(UNLOADED, {}, "", id="not loaded, which needs no restart"),
+        pytest.param({**OLD_ONE_RUNS, "gpus": []}, {}, "", id="an image without a GPU"),
+        pytest.param({**OLD_ONE_RUNS, "platform": {"container": "docker"}}, {}, "", id="a container"),
+    ],
+)
+def test_check_mode_announces_the_reboot(tmp_path, changes, inputs, announced):
+    validate = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "validate"}
+    inputs = {"__nvidia_driver_on_controller": False, **inputs}
+    said = play(tmp_path, machine(**changes), {"ansible.builtin.include_role": validate, "vars": inputs})
+    assert "failed=0" in said, said
+    assert f"changed={int(bool(announced))}" in said, said
+    assert announced in said if announced else "reboot for" not in said, said
+
+
 def test_a_driver_that_waits_for_a_restart_has_not_come_up(tmp_path):
     variables = {**machine(**OLD_ONE_RUNS), "nvidia_driver_reboot": "never"}
     start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}

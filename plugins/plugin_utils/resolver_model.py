@@ -228,9 +228,9 @@ def read_machine(*, gpu: Mapping[str, Any], system: Mapping[str, Any], compat: C
         driver=loaded if works else None,
         driver_cuda=driver.get("cuda"),
         driver_modules=driver.get("modules"),
-        driver_packaged=bool(driver.get("installed")),
+        driver_packaged=bool(driver.get("package")),
         driver_from_host=bool(
-            platform.get("wsl") or (platform.get("container") and works and not driver.get("installed"))
+            platform.get("wsl") or (platform.get("container") and works and not driver.get("package"))
         ),
         secure_boot=gpu.get("secure_boot") == "enabled",
         nvswitches=gpu.get("nvswitches") or 0,

@@ -61,10 +61,11 @@ SUPPORTED = tuple(list(_SYSTEMS)[:9])
 
 def gpu_facts(*names: str, driver: str | None = None, **facts: Any) -> dict[str, Any]:
     """Return what gpu_info says of a machine with these GPUs; ``driver`` is one that works."""
-    working = {"installed": driver, "loaded": driver, "library": driver, "modules": facts.pop("modules", "open")}
+    versions = dict.fromkeys(("installed", "loaded", "library"), driver)
+    told = {"package": "nvidia-driver", "modules": facts.pop("modules", "open")} if driver else {}
     return {
         "gpus": [_gpu(name, index) for index, name in enumerate(names)],
-        "driver": working if driver else {"installed": None, "loaded": None, "library": None, "modules": None},
+        "driver": {"package": None, "modules": None, **versions, **told},
         "nvswitches": 0,
         "secure_boot": "disabled",
         "platform": {"virtualization": None, "container": None, "wsl": False},

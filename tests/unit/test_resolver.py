@@ -151,7 +151,7 @@ def test_a_second_look_after_the_installation_plans_the_same_components() -> Non
 
 def test_a_driver_that_no_package_put_there_is_left_alone() -> None:
     gpu = gpu_facts("RTX 4090", driver="580.95.05")
-    gpu["driver"]["installed"] = None
+    gpu["driver"]["package"] = None
     found = resolve(gpu=gpu, system=system_facts("ubuntu 24.04"), inputs={}, today=TODAY)
     assert "nvidia_driver" not in found["components"]
     assert found["components"]["os_prep"]["os_prep_kernel_headers"] is False
@@ -174,7 +174,7 @@ def test_under_wsl_no_driver_is_installed_and_tensorflow_uses_the_gpu() -> None:
 
 def test_in_a_container_the_hosts_driver_is_used_and_never_changed() -> None:
     gpu = gpu_facts("RTX 4090", driver="580.95.05", platform={"container": "docker", "wsl": False})
-    gpu["driver"]["installed"] = None
+    gpu["driver"]["package"] = None
     found = resolve(gpu=gpu, system=system_facts("debian 12"), inputs={}, today=TODAY)
     assert "nvidia_driver" not in found["components"]
     assert "host" in found["reasons"][0]["reason"]

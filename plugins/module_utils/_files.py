@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Dict, Mapping, Optional
+from typing import Callable, Dict, Mapping, Optional
 
 
 def read_text(path: str) -> Optional[str]:
@@ -23,8 +23,8 @@ class NotWritten(RuntimeError):
     """A file cannot be written; the message says which and why, such as that the disk is full."""
 
 
-def write_text(path: str, text: Optional[str]) -> None:
-    """Put ``text`` into a file that everybody can read, at once; None removes the file.
+def write_text(path: str, text: Optional[str], *, mode: int = 0o644) -> None:
+    """Put ``text`` into a file that everybody can read, or as ``mode`` says, at once; None removes the file.
 
     Raises:
         NotWritten: It cannot be done. The file is as it was.
@@ -37,9 +37,10 @@ def write_text(path: str, text: Optional[str]) -> None:
             os.unlink(path)
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(draft, "w", encoding="utf-8") as file:
+        # At no moment can those read it who are not to.
+        with open(draft, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(text)
-        os.chmod(draft, 0o644)
+        os.chmod(draft, mode)
         os.replace(draft, path)
     except OSError as error:
         with suppress(OSError):
@@ -47,8 +48,10 @@ def write_text(path: str, text: Optional[str]) -> None:
         raise NotWritten(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def write_all(files: Mapping[str, Optional[str]]) -> Dict[str, Optional[str]]:
-    """Give each file its text, or none of them; return what they had before.
+def write_all(
+    files: Mapping[str, Optional[str]], *, mode: Callable[[str], int] = lambda text: 0o644
+) -> Dict[str, Optional[str]]:
+    """Give each file its text, or none of them; return what they had before. A file's text decides on its ``mode``.
 
     Raises:
         NotWritten: One of them cannot be written.
@@ -56,9 +59,9 @@ def write_all(files: Mapping[str, Optional[str]]) -> Dict[str, Optional[str]]:
     before = {path: read_text(path) for path in files}
     try:
         for path, text in files.items():
-            write_text(path, text)
+            write_text(path, text, mode=mode(text or ""))
     except NotWritten:
         for path, text in before.items():
-            write_text(path, text)
+            write_text(path, text, mode=mode(text or ""))
         raise
     return before

@@ -10,10 +10,11 @@ differ by distribution: the one of 2022 is refused by Debian 13, and EL 10 has i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.gpulab.workstation.plugins.module_utils import _openpgp, _used_by
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import credentials, without_secrets
 
 BASE = "https://developer.download.nvidia.com/compute/cuda/repos"
 
@@ -33,8 +34,12 @@ KEYRING = "usr/share/keyrings/gpulab-nvidia.asc"
 APT_SOURCE = "etc/apt/sources.list.d/gpulab-nvidia.sources"
 # apt goes by the first record that fits: this file has to come, by its name, before the one that pins a version.
 APT_PINS = "etc/apt/preferences.d/gpulab-nvidia-archives.pref"
+# apt takes a mirror's user and password from here, and from no file of another ending.
+APT_LOGIN = "etc/apt/auth.conf.d/gpulab-nvidia.conf"
 RPM_KEY = "etc/pki/rpm-gpg/RPM-GPG-KEY-gpulab-nvidia"
 RPM_SOURCE = "etc/yum.repos.d/gpulab-nvidia.repo"
+APT_FILES = (KEYRING, APT_SOURCE, APT_PINS, APT_LOGIN)
+DNF_FILES = (RPM_KEY, RPM_SOURCE)
 
 # The role that takes the driver from the repository.
 DRIVER_ROLE = "nvidia_driver"
@@ -62,18 +67,22 @@ class Repository:
         url: Its address, with a "/" at the end; a directory of this machine begins with "file:".
         key: Name of the key's file in it.
         fingerprint: What proves the key.
+        user: Whom the mirror lets in; anyone where it is empty.
+        password: The user's.
     """
 
     url: str
     key: str
     fingerprint: str
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 def repository(*, system: Mapping[str, Any], mirror: str, key: str = "", fingerprint: str = "") -> Repository:
     """Return the folder for ``system`` (id, version, family, architecture) below ``mirror``, a URL or a directory.
 
     Raises:
-        RepositoryError: The system's key is not known, and none was given.
+        RepositoryError: The system's key is not known, and none was given; or the mirror's password cannot be written.
     """
     folder = folder_of(system)
     known_key, known_fingerprint = KEYS.get(folder, ("", ""))
@@ -83,9 +92,15 @@ def repository(*, system: Mapping[str, Any], mirror: str, key: str = "", fingerp
             f"The key that signs NVIDIA's packages for {folder} is not known here."
             " Look it up at NVIDIA, and give its file name and its fingerprint."
         )
-    base = f"file://{mirror}" if mirror.startswith("/") else mirror
+    base = f"file://{mirror}" if mirror.startswith("/") else without_secrets(mirror)
+    user, password = credentials(mirror)
+    if re.search(r"[\s\x00-\x1f\x7f]", user + password):
+        raise RepositoryError(
+            f"The user or the password for {base} has white space or a control character in it, which no package"
+            " manager could read. Have the mirror give another one."
+        )
     architecture = "sbsa" if system["architecture"] == "aarch64" else system["architecture"]
-    return Repository(f"{base.rstrip('/')}/{folder}/{architecture}/", key, fingerprint)
+    return Repository(f"{base.rstrip('/')}/{folder}/{architecture}/", key, fingerprint, user, password)
 
 
 def folder_of(system: Mapping[str, Any]) -> str:
@@ -127,10 +142,27 @@ def check_key(data: bytes, expected: str) -> None:
         raise RepositoryError(f"The signing key is not the one expected: {', '.join(keys)}, not {wanted}.")
 
 
-def address(source: Optional[str]) -> str:
-    """Return where the repository is, as the text of its source file tells; nothing where it does not."""
-    line = re.search(r"(?m)^(?:URIs: |baseurl=)(.*)$", source or "")
-    return line.group(1) if line else ""
+def standing(text: str) -> Repository:
+    """Return the repository that the text of a machine's files tells of, without its key."""
+
+    def said(names: str) -> str:
+        line = re.search(rf"(?m)^(?:{names})(.*)$", text)
+        return line.group(1) if line else ""
+
+    url = said("URIs: |baseurl=")
+    user, password = credentials(url)
+    user, password = user or said("login |username="), password or said("password |password=")
+    return Repository(without_secrets(url), key="", fingerprint="", user=user, password=password)
+
+
+def mode(text: str) -> int:
+    """Return the mode of a file with this text: what has a password in it is for root alone."""
+    return 0o644 if shown(text) == text else 0o600
+
+
+def shown(text: str) -> str:
+    """Return a file's text for all to read."""
+    return re.sub(r"(?m)^(login |username=|password[ =]).*$", r"\1********", without_secrets(text))
 
 
 def apt_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str, str]:
@@ -149,7 +181,11 @@ def apt_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str
     else:
         pins.append(_pin(_DRIVER, NVIDIA, -1))
     source = f"{_used_by.used_by_line(used_by)}\nTypes: deb\nURIs: {repo.url}\nSuites: /\nSigned-By: /{KEYRING}\n"
-    return {KEYRING: key, APT_SOURCE: source, APT_PINS: "\n".join(pins)}
+    files = {KEYRING: key, APT_SOURCE: source, APT_PINS: "\n".join(pins)}
+    login = _login(repo, user="login ", password="password ")
+    if login:
+        files[APT_LOGIN] = "\n".join([f"machine {repo.url}", *login]) + "\n"
+    return files
 
 
 def dnf_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str, str]:
@@ -159,6 +195,7 @@ def dnf_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str
         "[gpulab-nvidia]",
         "name=NVIDIA",
         f"baseurl={repo.url}",
+        *_login(repo, user="username=", password="password="),
         "enabled=1",
         "gpgcheck=1",
         "repo_gpgcheck=1",
@@ -167,6 +204,11 @@ def dnf_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str
         "skip_if_unavailable=0",
     ]
     return {RPM_KEY: key, RPM_SOURCE: "\n".join(lines) + "\n"}
+
+
+def _login(repo: Repository, *, user: str, password: str) -> List[str]:
+    """Return the lines that tell what the mirror is to be told, each with its beginning."""
+    return [f"{begin}{value}" for begin, value in ((user, repo.user), (password, repo.password)) if value]
 
 
 def _pin(packages: str, source: str, priority: int) -> str:

@@ -13,32 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.module_utils._installed import held_packages, package_versions
 
 RECEIPTS_DIR = "/var/lib/gpulab/receipts"
 SCHEMA = 1
 EVIDENCE = ("file", "link", "environment", "package", "hold")
 
-_URL_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-
 
 class ReceiptError(Exception):
     """A receipt cannot be written or is not one."""
-
-
-def without_secrets(value: Any) -> Any:
-    """Return ``value`` with the user and password of every URL in it removed: receipts are readable by everyone."""
-    if isinstance(value, str):
-        return _URL_USERINFO.sub("", value)
-    if isinstance(value, Mapping):
-        return {str(key): without_secrets(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_secrets(item) for item in value]
-    return value
 
 
 def under(root: str, path: str) -> str:

@@ -25,6 +25,8 @@ options:
   mirror:
     description:
       - The address above the distributions' folders, or a directory of the target that has the same layout.
+      - A user and a password in it are written where root alone can read them, for apt into a file of their own. For
+        dnf that is the C(.repo) file, which the dnf of other users then skips with a warning.
       - Who leaves the repository needs to name none; the others keep theirs.
     type: str
     default: https://developer.download.nvidia.com/compute/cuda/repos
@@ -86,6 +88,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.module_utils._files import NotWritten, read_text, write_all
 from ansible_collections.gpulab.workstation.plugins.module_utils._openpgp import fingerprints
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
@@ -94,43 +97,45 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._system import 
 from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import users_then
 
 
-def _key(path, url, fingerprint):
+def _key(path, repo):
     """Return the text of the signing key: the one here if it is the expected one, else the repository's if it is."""
     here = read_text(path)
     if here is not None:
         try:
-            nvidia.check_key(here.encode(), fingerprint)
+            nvidia.check_key(here.encode(), repo.fingerprint)
             return here
         except nvidia.RepositoryError:
             pass  # the publisher changed keys
+    url = repo.url + repo.key
     try:
-        data = open_url(url, timeout=30).read()
+        data = open_url(url, url_username=repo.user or None, url_password=repo.password, timeout=30).read()
     except OSError as error:
         raise nvidia.RepositoryError(f"The signing key {url} cannot be fetched: {error}.") from error
-    nvidia.check_key(data, fingerprint)
+    nvidia.check_key(data, repo.fingerprint)
     return data.decode("ascii")
 
 
-def _wanted(module, system, apt, used_by):
+def _wanted(params, system, used_by, *, check_mode):
     """Return the repository's address, and the files that there should be: text by path, None for no file."""
-    own = (nvidia.KEYRING, nvidia.APT_SOURCE, nvidia.APT_PINS) if apt else (nvidia.RPM_KEY, nvidia.RPM_SOURCE)
+    own = nvidia.APT_FILES if system["family"] == "debian" else nvidia.DNF_FILES
+    none = {f"/{path}": None for path in own}
     if not used_by:
-        return None, {f"/{path}": None for path in own}
-    key_path, source_path = f"/{own[0]}", f"/{own[1]}"
+        return None, none
+    key_path = f"/{own[0]}"
     key = read_text(key_path)
-    if module.params["state"] == "absent":
+    if params["state"] == "absent":
         # Who leaves has no say in where the others find it.
-        repo = nvidia.Repository(nvidia.address(read_text(source_path)), key="", fingerprint="")
+        repo = nvidia.standing("\n".join(read_text(path) or "" for path in none))
     else:
-        given = {name: module.params[name] for name in ("mirror", "key", "fingerprint")}
+        given = {name: params[name] for name in ("mirror", "key", "fingerprint")}
         repo = nvidia.repository(system=system, **given)
         # A prediction needs no network: the key's text does not decide whether anything changes.
-        if not module.check_mode:
-            key = _key(key_path, repo.url + repo.key, repo.fingerprint)
-    compose = nvidia.apt_files if apt else nvidia.dnf_files
+        if not check_mode:
+            key = _key(key_path, repo)
+    compose = nvidia.apt_files if own is nvidia.APT_FILES else nvidia.dnf_files
     files = {f"/{path}": text for path, text in compose(repo=repo, key=key or "", used_by=used_by).items()}
     # Two sources of one address with different keys make apt refuse to work at all.
-    return repo.url, {**files, **{path: None for path in nvidia.superseded(system) if os.path.exists(path)}}
+    return repo.url, {**none, **files, **{path: None for path in nvidia.superseded(system) if os.path.exists(path)}}
 
 
 def _index(run, apt):
@@ -150,7 +155,7 @@ def _use(run, apt, before):
         _index(run, apt)
     except nvidia.RepositoryError:
         # A source that cannot be used would make every later apt and dnf run fail.
-        write_all(before)
+        write_all(before, mode=nvidia.mode)
         raise
 
 
@@ -162,7 +167,8 @@ def _distrust(run, key):
 
 
 def main() -> None:
-    # What is written is for all to read and for root to change, whatever mask the administrator works with.
+    # What is written is for root to change and, but for a password, for all to read, whatever mask the administrator
+    # works with.
     os.umask(0o022)
     module = AnsibleModule(
         argument_spec={
@@ -175,28 +181,35 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
+    # With -vvv Ansible shows what the module was given.
+    module.params = without_secrets(wanted)
     system = read_system(places=())
     apt = system["family"] == "debian"
     source = read_text(f"/{nvidia.APT_SOURCE if apt else nvidia.RPM_SOURCE}")
     used_by = users_then(source, wanted["used_by"], wanted["state"])
     try:
-        url, files = _wanted(module, system, apt, used_by)
+        url, files = _wanted(wanted, system, used_by, check_mode=module.check_mode)
         before = {path: read_text(path) for path in files}
         changed = sorted(path for path in files if files[path] != before[path])
         if changed and not module.check_mode:
-            write_all(files)
+            write_all(files, mode=nvidia.mode)
             if wanted["state"] == "present":
                 _use(quiet_runner(module), apt, before)
             elif not used_by and not apt:
                 _distrust(quiet_runner(module), before[f"/{nvidia.RPM_KEY}"])
     except (nvidia.RepositoryError, NotWritten) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=without_secrets(str(error)))
     module.exit_json(
         changed=bool(changed),
         url=url,
         files=sorted(path for path, text in files.items() if text is not None),
         diff=[
-            {"before": before[path] or "", "after": files[path] or "", "before_header": path, "after_header": path}
+            {
+                "before": nvidia.shown(before[path] or ""),
+                "after": nvidia.shown(files[path] or ""),
+                "before_header": path,
+                "after_header": path,
+            }
             for path in changed
         ],
     )

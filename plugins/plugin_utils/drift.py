@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
 
 # A proof is as good as what it proved: when one of these changes, it is to be repeated.

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
-from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
 
 # What Ansible says of a command that failed; why, only the command has said.
 _OF_A_COMMAND = "non-zero return code"

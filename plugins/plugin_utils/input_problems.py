@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs, rollout
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, SETTINGS
 

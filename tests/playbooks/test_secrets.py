@@ -40,6 +40,17 @@ def test_no_password_is_in_what_a_run_leaves(tmp_path: Path) -> None:
             assert password not in run.said + left
 
 
+def test_no_password_is_in_what_is_said_of_nvidias_repository(tmp_path: Path) -> None:
+    use = {"used_by": "cuda", "mirror": "https://me:hunter2@mirror.example/nvidia"}
+    key = {"key": "X.pub", "fingerprint": "AC078FCC4CB601B3D63BB4019805047D1AA75884"}
+    tasks = [{"gpulab.workstation.nvidia_repository": {**use, **key}}]
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    command = ["ansible-playbook", tmp_path / "play.yml", "--connection=local", "--check", "--diff", "-vvv"]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert "https://mirror.example/nvidia/" in run.stdout, run.stdout + run.stderr
+    assert "hunter2" not in run.stdout + run.stderr
+
+
 @pytest.mark.parametrize(
     ("role", "inputs", "told"),
     [

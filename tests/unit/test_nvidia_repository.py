@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils.urls import open_url
+from ansible_collections.gpulab.workstation.plugins.module_utils import _files, _openpgp
 from ansible_collections.gpulab.workstation.plugins.module_utils import _nvidia_repository as nvidia
-from ansible_collections.gpulab.workstation.plugins.module_utils import _openpgp
 from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import users
 from ansible_collections.gpulab.workstation.plugins.modules import nvidia_repository as module
 
@@ -138,3 +140,102 @@ def test_who_leaves_a_repository_leaves_it_to_the_others_as_it_is(
     assert json.loads(capsys.readouterr().out)["url"] == repo.url
     assert files[f"/{source}"] == compose(repo=repo, key="KEY", used_by=["cuda"])[source]
     assert files[f"/{key}"] == "KEY"
+
+
+DEBIAN, ROCKY = _system("debian", "13", "debian"), _system("rocky", "9.5", "redhat")
+MIRROR = "https://mirror.example/nvidia"
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Return what runs the module on a machine whose files are below ``tmp_path``, and returns all that it says."""
+
+    def run(system: Dict[str, str], *, check: bool = False, **given: str) -> Dict[str, Any]:
+        monkeypatch.setattr(module, "read_system", lambda places: system)
+        options = {"used_by": "cuda", "fingerprint": FINGERPRINT, **given, "_ansible_check_mode": check}
+        with patch_module_args({**options, "_ansible_diff": True}), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    def write_all(files: Dict[str, Any], **how: Any) -> None:
+        _files.write_all({f"{tmp_path}{path}": text for path, text in files.items()}, **how)
+
+    monkeypatch.setattr(module, "read_text", lambda path: _files.read_text(f"{tmp_path}{path}"))
+    monkeypatch.setattr(module, "write_all", write_all)
+    monkeypatch.setattr(module, "quiet_runner", lambda _module: lambda argv: (0, "", ""))
+    monkeypatch.setattr(module, "open_url", lambda url, **how: io.BytesIO(KEY))
+    return run
+
+
+def _telling(folder: Path, secret: str) -> Dict[str, int]:
+    """Return the modes of the files that hold a secret, by name."""
+    files = [path for path in folder.rglob("*") if path.is_file() and secret in path.read_text()]
+    return {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in files}
+
+
+@pytest.mark.parametrize(("system", "holder"), [(DEBIAN, nvidia.APT_LOGIN), (ROCKY, nvidia.RPM_SOURCE)])
+def test_a_mirrors_password_is_for_root_alone_and_goes_with_the_mirror(
+    machine: Callable[..., Any], tmp_path: Path, system: Dict[str, str], holder: str
+) -> None:
+    secretive = {"mirror": "https://lab:top%40SECRET@mirror.example/nvidia"}
+    foreseen, done = machine(system, check=True, **secretive), machine(system, **secretive)
+    again = machine(system, **secretive)
+    assert (foreseen["changed"], done["changed"], again["changed"]) == (True, True, False)
+    assert _telling(tmp_path, "top@SECRET") == {holder: 0o600}
+    assert "SECRET" not in json.dumps([foreseen, done, again])
+    assert done["url"] == f"{MIRROR}/{nvidia.folder_of(system)}/x86_64/"
+    # Another role's leaving takes nothing along, and a new password is a change.
+    machine(system, state="present", used_by="cudnn", **secretive)
+    assert machine(system, state="absent", used_by="cudnn")["url"] == done["url"]
+    assert _telling(tmp_path, "top@SECRET") == {holder: 0o600}
+    other = machine(system, mirror="https://lab:CHANGED@mirror.example/nvidia")
+    assert other["changed"] and "CHANGED" not in json.dumps(other)
+    assert _telling(tmp_path, "top@SECRET") == {} and _telling(tmp_path, "CHANGED") == {holder: 0o600}
+    machine(system, mirror=MIRROR)
+    assert _telling(tmp_path, "CHANGED") == {}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o644}
+    machine(system, **secretive)
+    machine(system, state="absent")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("system", "line"), [(DEBIAN, "URIs: "), (ROCKY, "baseurl=")])
+@pytest.mark.parametrize("given", [{"mirror": MIRROR.replace("//", "//lab:TOPSECRET@")}, {"state": "absent"}])
+def test_a_password_that_an_earlier_run_left_for_all_to_read_is_put_away(
+    machine: Callable[..., Any], tmp_path: Path, system: Dict[str, str], line: str, given: Dict[str, str]
+) -> None:
+    machine(system, mirror=MIRROR, used_by="cudnn")
+    machine(system, mirror=MIRROR)
+    source = tmp_path / (nvidia.APT_SOURCE if system is DEBIAN else nvidia.RPM_SOURCE)
+    source.write_text(source.read_text().replace(f"{line}https://", f"{line}https://lab:TOPSECRET@"))
+    foreseen, done = machine(system, check=True, **given), machine(system, **given)
+    assert foreseen["changed"] and done["changed"]
+    assert list(_telling(tmp_path, "TOPSECRET").values()) == [0o600]
+    assert "TOPSECRET" not in json.dumps([foreseen, done])
+
+
+def test_a_mirror_that_does_not_serve_leaves_the_password_in_use_as_it_was(
+    machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine(ROCKY, mirror=MIRROR.replace("//", "//lab:FIRST@"))
+    monkeypatch.setattr(module, "quiet_runner", lambda _module: lambda argv: (1, "", "https://lab:SECOND@x: 401"))
+    said = machine(ROCKY, mirror=MIRROR.replace("//", "//lab:SECOND@"))
+    assert said["failed"] and "SECOND" not in json.dumps(said)
+    assert _telling(tmp_path, "FIRST") == {nvidia.RPM_SOURCE: 0o600}
+
+
+def test_a_key_that_cannot_be_fetched_is_named_without_the_password(
+    machine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "open_url", open_url)
+    said = machine(DEBIAN, mirror="http://me:hunter2@127.0.0.1:9/nvidia")
+    assert "The signing key http://127.0.0.1:9/nvidia/debian13/x86_64/8793F200.pub cannot be fetched" in said["msg"]
+    assert "hunter2" not in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    "mirror", ["https://lab:a%20b@mirror.example/nvidia", "https://lab:a%0Ab@mirror.example/nvidia"]
+)
+def test_a_password_that_no_package_manager_could_read_is_refused(machine: Callable[..., Any], mirror: str) -> None:
+    said = machine(DEBIAN, check=True, mirror=mirror)
+    assert "white space" in said["msg"] and "a b" not in said["msg"]

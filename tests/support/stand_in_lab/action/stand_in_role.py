@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpulab.workstation.plugins.module_utils._receipt import without_secrets
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import drift
 
 

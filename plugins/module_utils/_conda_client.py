@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import Request, render_lock
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_secrets import set_apart, write_private
 
 DEFAULT_PREFIX = "/opt/conda"
 
@@ -168,21 +169,21 @@ class Client:
         """Create the environment, or with ``dry_run`` only solve for it. Return the dists that are or would be linked.
 
         The directory must not be an environment: every one of these clients would replace it without a word.
-        Raises CondaError.
+        Raises CondaError, and RequestError for a password that the client cannot be told.
         """
         with tempfile.TemporaryDirectory() as scratch:
+            request, told = set_apart(request, client=self.kind, folder=scratch)
             command = [self.executable, "create", "--yes", "--json", "--quiet", "--prefix", prefix]
             command += ["--dry-run"] if dry_run else []
             if request.channels:
                 command += ["--override-channels", *(word for name in request.channels for word in ("-c", name))]
             if request.lock:
                 path = os.path.join(scratch, "lock.txt")
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(render_lock(request.lock, platform="linux"))
+                write_private(path, render_lock(request.lock, platform="linux"))
                 command += ["--file", path]
             answer = run(
                 [*command, *request.packages],
-                environment=self.environment(request.virtual_packages),
+                environment={**self.environment(request.virtual_packages), **told},
                 lock_fd=lock_fd,
             )
         document = answer.document

@@ -22,7 +22,7 @@ import re
 import shutil
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix, _wheels
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import Client, CondaError
@@ -37,6 +37,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan imp
     drift,
     foreseen,
     locked_requirements,
+    public,
     render_lock,
     unmet,
 )
@@ -112,6 +113,12 @@ class Environment:
             return ""
         return path if path and os.path.lexists(path) and not _conda_prefix.read_marker(path) else ""
 
+    def telling(self) -> List[str]:
+        """Return the files of the versions in which an earlier release wrote down a password for all to read."""
+        names = (_conda_prefix.MARKER, os.path.join("conda-meta", "history"))
+        files = [os.path.join(path, name) for path in self.versions() for name in names]
+        return [file for file in files if _text(file) != public(_text(file))]
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the environment for this process. Waits for another run, and for a client that outlived its own."""
@@ -145,6 +152,13 @@ class Environment:
         if path:
             _remove_tree(path)
         self._note("")
+
+    def conceal(self, files: Sequence[str]) -> None:
+        """Take the passwords out of files, which stay as old as they were: by that the versions are told apart."""
+        for file in files:
+            stamp = os.stat(file)
+            _replace_file(file, public(_text(file)))
+            os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
     def build(self, plan: Plan, *, declared: Request, client: Client, pip: Pip, details: Mapping[str, Any]) -> None:
         """Build the version that ``plan`` names, whole, or leave nothing. Raises CondaError."""
@@ -264,6 +278,7 @@ class Outcome:
     before: Tuple[str, ...] = ()
     after: Tuple[str, ...] = ()
     removed: Tuple[str, ...] = ()
+    concealed: Tuple[str, ...] = ()
     client: str = ""
 
     @property
@@ -299,15 +314,20 @@ def converge(
 
     plan = decide()
     leftover = environment.leftover()
-    if plan.action == "none" and not leftover:
+    telling = environment.telling()
+    if plan.action == "none" and not leftover and not telling:
         return Outcome(action="none", path=plan.path)
     standing = environment.before()
     before = tuple(_conda_prefix.listing(standing.path))
     if check_mode:
         after = tuple(_foresee(plan, standing, client))
-        return Outcome(plan.action, plan.path, plan.reasons, before, after, (leftover,) if leftover else ())
+        return Outcome(
+            plan.action, plan.path, plan.reasons, before, after, (leftover,) if leftover else (), tuple(telling)
+        )
     with environment.locked():
         environment.clear_leftover()
+        telling = environment.telling()
+        environment.conceal(telling)
         # What another run has finished while this one waited for it need not be done again.
         plan = decide()
         removed = [leftover] if leftover else []
@@ -323,7 +343,7 @@ def converge(
             environment.remove()
         _wheels.trim(environment.wheels)
     after = tuple(_conda_prefix.listing(environment.before().path if in_use else plan.path))
-    return Outcome(plan.action, plan.path, plan.reasons, before, after, tuple(removed), used)
+    return Outcome(plan.action, plan.path, plan.reasons, before, after, tuple(removed), tuple(telling), used)
 
 
 def _foresee(plan: Plan, before: Before, client: Callable[[], Client]) -> List[str]:
@@ -355,7 +375,7 @@ def export(prefix: str, folder: str, *, pip: Callable[[], Pip], dry_run: bool) -
     nameless = [record["name"] for record in records if not (record.get("url") and record.get("sha256"))]
     if nameless:
         raise CondaError(f"no URL or SHA-256 is on record for {', '.join(nameless)}", kind="packages")
-    locked = [Locked(url=_without_secrets(record["url"]), sha256=record["sha256"]) for record in records]
+    locked = [Locked(url=public(record["url"]), sha256=record["sha256"]) for record in records]
     subdirs = {record["subdir"] for record in records if record.get("subdir") != "noarch"}
     texts = {"conda.lock": render_lock(locked, platform=min(subdirs, default="noarch"))}
     pins = _conda_prefix.by_pip(prefix)
@@ -392,10 +412,6 @@ def _verify(path: str, locked: Locked) -> None:
 def _beyond_names(item: str) -> bool:
     """Return whether this is a pip requirement that says more than a name and versions."""
     return item.startswith(_conda_prefix.PIP) and re.search(r"[;@/]", item) is not None
-
-
-def _without_secrets(url: str) -> str:
-    return re.sub(r"/t/[^/]+/", "/", re.sub(r"(?<=://)[^/@\s]+@", "", url))
 
 
 def _text(path: str) -> str:

@@ -11,6 +11,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_prefix import KIND, PIP, SCHEMA, Contents
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_spec import (
     MatchSpec,
@@ -22,6 +23,13 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_spec imp
 
 EXPLICIT = "@EXPLICIT"
 _LOCKED = re.compile(r"^(?P<url>\S+/(?P<dist>[^/\s#]+?)(?:\.conda|\.tar\.bz2))(?:#(?:sha256:)?(?P<hash>[0-9a-f]+))?$")
+# Anaconda's servers take a token as a part of the path.
+_TOKEN = re.compile(r"""(://[^\s"'\\]*?)/t/[^/\s"'\\]+(?=/)""")
+
+
+def public(value: Any) -> Any:
+    """Return ``value``, which is as in JSON, without the users, passwords and tokens of the addresses in it."""
+    return json.loads(_TOKEN.sub(r"\1", json.dumps(without_secrets(value))))
 
 
 class RequestError(Exception):
@@ -60,8 +68,11 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the declaration. The order of packages does not count, that of channels does."""
-        said = dict(asdict(self), pip_lock=locked_requirements(self.pip_lock))
+        """The SHA-256 of the declaration.
+
+        The order of packages does not count, that of channels does, and a new password is no new declaration.
+        """
+        said = public(dict(asdict(self), pip_lock=locked_requirements(self.pip_lock)))
         said.update({name: sorted(said[name], key=str) for name in ("packages", "pip_packages", "lock", "pip_lock")})
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -190,13 +201,13 @@ def unmet(request: Request, contents: Contents, *, channel_of: Callable[[Package
         spec = MatchSpec.parse(text)
         package = contents.find(spec)
         if package is None or (spec.channel and not _same_channel(spec.channel, channel_of(package))):
-            lacking.append(text)
+            lacking.append(public(text))
     for requirement in [*request.pip_packages, *locked_requirements(request.pip_lock)]:
         holds = requirement_holds(requirement, contents.distributions)
         if holds is None:
             holds = _as_built(requirement, request, contents)
         if not holds:
-            lacking.append(f"{PIP}{requirement}")
+            lacking.append(f"{PIP}{public(requirement)}")
     return lacking
 
 
@@ -222,7 +233,7 @@ def foreseen(request: Request, before: Sequence[str], distributions: Mapping[str
 
 
 def _same_channel(wanted: str, found: str) -> bool:
-    wanted, found = wanted.rstrip("/"), re.sub(r"/(noarch|linux-[^/]+)(/.*)?$", "", found.rstrip("/"))
+    wanted, found = public(wanted).rstrip("/"), re.sub(r"/(noarch|linux-[^/]+)(/.*)?$", "", public(found).rstrip("/"))
     return found == wanted or found.endswith(f"/{wanted}")
 
 
@@ -282,20 +293,25 @@ def additions(
 def compose_marker(
     *, prefix: str, request: Request, built_from: str, contents: Contents, details: Mapping[str, Any]
 ) -> Dict[str, Any]:
-    """Return the marker that says of a version: complete, from this declaration, with these packages."""
+    """Return the marker that says of a version: complete, from this declaration, with these packages.
+
+    Everyone can read it.
+    """
     return {
         "schema": SCHEMA,
         "kind": KIND,
         "prefix": prefix,
         "digest": request.digest,
         "built_from": built_from,
-        "request": {
-            "channels": list(request.channels),
-            "packages": list(request.packages),
-            "pip_packages": list(request.pip_packages),
-            "locked": request.locked,
-            "virtual_packages": dict(request.virtual_packages),
-        },
+        "request": public(
+            {
+                "channels": list(request.channels),
+                "packages": list(request.packages),
+                "pip_packages": list(request.pip_packages),
+                "locked": request.locked,
+                "virtual_packages": dict(request.virtual_packages),
+            }
+        ),
         "packages": sorted(package.dist for package in contents.packages),
         "distributions": dict(contents.distributions),
         "details": dict(details),

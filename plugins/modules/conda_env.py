@@ -40,7 +40,10 @@ options:
     choices: [present, exact, absent]
     default: present
   channels:
-    description: Channels by name or URL, the most important first. The default is the client's own configuration.
+    description:
+      - Channels by name or URL, the most important first. The default is the client's own configuration.
+      - A user and a password in a URL are told to the client in a file that nobody else can read, and are written down
+        nowhere. A new password makes no new version. C(conda) takes one password for each host.
     type: list
     elements: str
     default: []
@@ -190,6 +193,12 @@ removed:
   type: list
   elements: str
   sample: ["/opt/gpulab/envs/tensorflow-0b7d41e9"]
+concealed:
+  description: Files of versions in which an earlier release wrote down a password, and from which it was taken.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/opt/gpulab/envs/tensorflow-5f1c9a02/gpulab-env.json"]
 exported:
   description: Files of O(export_to) that were written.
   returned: success
@@ -223,7 +232,12 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client i
     find_client,
 )
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip, find_uv
-from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import Request, RequestError, read_request
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import (
+    Request,
+    RequestError,
+    public,
+    read_request,
+)
 
 DECLARATION = ("channels", "packages", "pip_packages", "environment", "lock", "pip_lock", "virtual_packages")
 DEFAULT_CLIENT = os.path.join(DEFAULT_PREFIX, "bin", "conda")
@@ -296,7 +310,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
     if params["export_to"] and params["state"] != "absent" and not (check_mode and outcome.action == "build"):
         exported = _conda_env.export(outcome.path, params["export_to"], pip=pip, dry_run=check_mode)
     return {
-        "changed": bool(outcome.action != "none" or outcome.removed or exported),
+        "changed": bool(outcome.action != "none" or outcome.removed or outcome.concealed or exported),
         "action": outcome.action,
         "reasons": list(outcome.reasons),
         "prefix": environment.prefix,
@@ -304,6 +318,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
         "linked": outcome.linked,
         "unlinked": outcome.unlinked,
         "removed": list(outcome.removed),
+        "concealed": list(outcome.concealed),
         "exported": exported,
         "client": outcome.client,
         "diff": {name: "".join(f"{line}\n" for line in getattr(outcome, name)) for name in ("before", "after")},
@@ -319,14 +334,18 @@ def main() -> None:
     )
     # The environment is for everyone on the machine, whatever mask the administrator works with.
     os.umask(0o022)
+    end = module.fail_json
     try:
         result = run(module)
+        end = module.exit_json
     except RequestError as error:
-        module.fail_json(msg=str(error))
+        result = {"msg": str(error)}
     except CondaError as error:
         told = {"kind": error.kind, "name": error.name, "remedy": error.remedy}
-        module.fail_json(msg=f"{error}\n{error.remedy}", error=told)
-    module.exit_json(**result)
+        result = {"msg": f"{error}\n{error.remedy}", "error": told}
+    # With -vvv Ansible shows what the module was given, too.
+    module.params = public(module.params)
+    end(**public(result))
 
 
 if __name__ == "__main__":

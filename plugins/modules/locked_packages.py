@@ -89,6 +89,7 @@ from typing import Any, Dict, Iterator, List
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _conda_prefix
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import CondaError
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import run as run_command
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip
@@ -164,11 +165,15 @@ def main() -> None:
     )
     # The environment is for everyone on the machine, whatever mask the administrator works with.
     os.umask(0o022)
+    end = module.fail_json
     try:
         result = run(module)
+        end = module.exit_json
     except CondaError as error:
-        module.fail_json(msg=f"{error}\n{error.remedy}", error={"kind": error.kind, "remedy": error.remedy})
-    module.exit_json(**result)
+        result = {"msg": f"{error}\n{error.remedy}", "error": {"kind": error.kind, "remedy": error.remedy}}
+    # With -vvv Ansible shows what the module was given, too.
+    module.params = without_secrets(module.params)
+    end(**without_secrets(result))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client import (
@@ -15,7 +17,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_client i
     run,
 )
 from ansible_collections.gpulab.workstation.plugins.module_utils._conda_pip import Pip, pip_settings, render_report
-from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import read_request
+from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan import RequestError, read_request
 
 # Answers of conda 26.7.2 with conda-anaconda-tos 0.2, to a local channel. Those that a local channel cannot bring about
 # (terms_of_service, disk, permission, checksum) are conda's own exceptions, written by conda's own printer.
@@ -172,3 +174,56 @@ def test_pips_report_becomes_a_lock() -> None:
         ' "download_info": {"archive_info": {"hashes": {"sha256": "ab"}}}}]}'
     )
     assert render_report(report) == "six==1.17.0 \\\n    --hash=sha256:ab\n"
+
+
+SECRETIVE = "https://me:hunter%2B2@mirror.example:8443/lab"
+LOCKED = f"@EXPLICIT\n{SECRETIVE}/noarch/numpy-2.3.4-py312_0.conda#{'0123456789abcdef' * 4}\n"
+# It keeps what it was asked, and what it was given to read, for the test to see.
+KEEPER = (
+    'echo "$@" > "$HOME/asked"; for file in "$NETRC" "$MAMBARC" $(echo "$@" | grep -o "[^ ]*lock.txt"); do'
+    ' if [ -f "$file" ]; then cat "$file" > "$HOME/$(basename "$file")"; stat -c %a "$file" > "$HOME/mode"; fi; done;'
+    ' echo "{}"'
+)
+
+
+@pytest.mark.parametrize("request_", [{"packages": ["python"], "channels": [SECRETIVE, "lab"]}, {"lock": LOCKED}])
+def test_conda_is_told_a_password_by_a_netrc_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    (tmp_path / ".netrc").write_text("machine other.example login you password too")
+    Client(fake(tmp_path, KEEPER)).create("/x", read_request(**request_))
+    asked = (tmp_path / "asked").read_text() + "".join(file.read_text() for file in tmp_path.glob("lock.txt"))
+    assert "hunter" not in asked and "mirror.example:8443/lab" in asked
+    assert (tmp_path / "netrc").read_text().splitlines() == [
+        "machine other.example login you password too",
+        "machine mirror.example login me password hunter+2",
+    ]
+    assert (tmp_path / "mode").read_text() == "600\n"
+
+
+@pytest.mark.parametrize("name", ["mamba", "micromamba"])
+def test_mamba_is_told_a_password_by_its_configuration_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Client(fake(tmp_path, KEEPER, name=name)).create(
+        "/x", read_request(packages=["python"], channels=["lab", SECRETIVE])
+    )
+    assert "--override-channels -c lab -c gpulab-2 python" in (tmp_path / "asked").read_text()
+    assert json.loads((tmp_path / "channels.yml").read_text()) == {"custom_multichannels": {"gpulab-2": [SECRETIVE]}}
+    assert (tmp_path / "mode").read_text() == "600\n"
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        (["https://me:p%20q@mirror.example/lab"], "white space"),
+        (["https://me:one@mirror.example/a", "https://me:two@mirror.example/b"], "one password for a host"),
+    ],
+)
+def test_a_password_that_a_netrc_cannot_hold_is_refused(tmp_path: Path, channels: list[str], said: str) -> None:
+    with pytest.raises(RequestError, match=said) as caught:
+        Client(fake(tmp_path, "exit 9")).create("/x", read_request(packages=["python"], channels=channels))
+    assert not any(secret in str(caught.value) for secret in ("p q", "p%20q", "one@", "two@"))

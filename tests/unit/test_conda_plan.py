@@ -45,6 +45,33 @@ def test_the_order_of_packages_does_not_count_and_that_of_channels_does() -> Non
     assert one.digest != read_request(packages=["numpy", "python"], channels=["b", "a"]).digest
 
 
+def test_a_password_makes_no_other_declaration_and_is_not_in_the_marker() -> None:
+    def given(password: str, token: str) -> Any:
+        mirror = f"https://me:{password}@mirror.example/t/{token}/lab"
+        return read_request(
+            channels=[mirror], packages=["python", f"{mirror}::numpy"], pip_packages=[f"six @ {mirror}/six.whl"]
+        )
+
+    public = read_request(
+        channels=["https://mirror.example/lab"],
+        packages=["python", "https://mirror.example/lab::numpy"],
+        pip_packages=["six @ https://mirror.example/lab/six.whl"],
+    )
+    assert given("hunter2", "tk-1").digest == given("hunter3", "tk-2").digest == public.digest
+    marker = built(given("hunter2", "tk-1"), PYTHON).marker
+    assert marker == built(public, PYTHON).marker
+    lock = f"@EXPLICIT\n{URL.replace('//', '//me:hunter2@')}#{HASH}\n"
+    assert read_request(lock=lock).digest == read_request(lock=LOCK).digest
+
+
+def test_a_package_of_a_channel_with_a_password_is_told_from_others_by_the_address() -> None:
+    request = read_request(packages=["https://me:hunter2@mirror.example/lab::numpy"])
+    contents = Contents(frozenset({NUMPY}))
+    assert not unmet(request, contents, channel_of=lambda _: "https://mirror.example/lab/noarch")
+    lacking = unmet(request, contents, channel_of=lambda _: "https://mirror.example/other/noarch")
+    assert lacking == ["https://mirror.example/lab::numpy"]
+
+
 def test_an_environment_yml_is_a_declaration() -> None:
     document = {"name": "x", "channels": ["conda-forge"], "dependencies": ["python=3.12", {"pip": ["six"]}]}
     request = read_request(environment=document, packages=["numpy"])

@@ -19,6 +19,11 @@ def read_text(path: str) -> Optional[str]:
         return None
 
 
+def exposed(path: str, mode: int) -> bool:
+    """Return whether others may do more with a file than ``mode`` lets them."""
+    return bool(os.stat(path).st_mode & 0o777 & ~mode)
+
+
 class NotWritten(RuntimeError):
     """A file cannot be written; the message says which and why, such as that the disk is full."""
 
@@ -29,7 +34,7 @@ def write_text(path: str, text: Optional[str], *, mode: int = 0o644) -> None:
     Raises:
         NotWritten: It cannot be done. The file is as it was.
     """
-    if text == read_text(path):
+    if text == read_text(path) and (text is None or not exposed(path, mode)):
         return
     draft = f"{path}.new"
     try:

@@ -15,6 +15,7 @@ import os
 import re
 from typing import Dict, Iterator, List
 
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.module_utils._apt_sources import parse_deb822, parse_list
 
 OURS = ("gpulab-nvidia.sources", "gpulab-nvidia.repo")
@@ -30,7 +31,7 @@ def foreign_sources(*, root: str = "/") -> List[Dict[str, str]]:
     patterns = ("apt/sources.list", "apt/sources.list.d/*.list", "apt/sources.list.d/*.sources", "yum.repos.d/*.repo")
     paths = [path for pattern in patterns for path in sorted(glob.glob(os.path.join(root, "etc", pattern)))]
     return [
-        {"file": f"/{os.path.relpath(path, root)}", "uri": uri}
+        {"file": f"/{os.path.relpath(path, root)}", "uri": without_secrets(uri)}
         for path in paths
         if os.path.basename(path) not in OURS
         for uri in _addresses(path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import List, NamedTuple
 
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
+
 
 class Trouble(NamedTuple):
     """A cause that the field knows. ``message`` may use the pattern's named groups."""
@@ -125,6 +127,7 @@ TROUBLES: List[Trouble] = [
 
 def explain(output: str) -> str:
     """Return a sentence on the cause of a failure, followed by the program's own last words."""
+    output = without_secrets(output)
     # Some say the same for as long as they wait.
     lines = list(dict.fromkeys(line for line in output.splitlines() if line.strip()))
     tail = "\n".join(lines[-12:])

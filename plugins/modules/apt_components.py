@@ -61,7 +61,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _apt_sources
-from ansible_collections.gpulab.workstation.plugins.module_utils._files import NotWritten, read_text, write_text
+from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
+from ansible_collections.gpulab.workstation.plugins.module_utils._files import (
+    NotWritten,
+    exposed,
+    read_text,
+    write_text,
+)
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_trouble import explain
 from ansible_collections.gpulab.workstation.plugins.module_utils._used_by import used_by_line, users_then
@@ -93,11 +99,16 @@ def _after(before, role, state, components):
     return _apt_sources.compose(lacking, heading=f"{WHY}\n{used_by_line(roles)}") if lacking else None
 
 
+def _mode(text):
+    """Return the mode of our file: everyone can read it, unless a source of the machine has a password."""
+    return 0o644 if without_secrets(text) == text else 0o600
+
+
 def _use(module, before):
     """Fetch the indexes of what was added, or put the text of ``before`` back."""
     status, out, err = quiet_runner(module)(["apt-get", "update"])
     if status != 0:
-        write_text(PATH, before)
+        write_text(PATH, before, mode=_mode(before))
         module.fail_json(msg=f"The components cannot be used. {explain(out + err)}")
 
 
@@ -121,17 +132,18 @@ def main() -> None:
         after = before
     else:
         after = _after(before, module.params["used_by"], module.params["state"], module.params["components"])
-    if before != after and not module.check_mode:
+    changed = before != after or (after is not None and exposed(PATH, _mode(after)))
+    if changed and not module.check_mode:
         try:
-            write_text(PATH, after)
+            write_text(PATH, after, mode=_mode(after))
         except NotWritten as error:
             module.fail_json(msg=str(error))
         if after:
             _use(module, before)
     module.exit_json(
-        changed=before != after,
+        changed=changed,
         path=PATH if after else None,
-        diff={"before": before or "", "after": after or ""},
+        diff={"before": without_secrets(before or ""), "after": without_secrets(after or "")},
     )
 
 

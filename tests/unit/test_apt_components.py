@@ -77,3 +77,18 @@ def test_the_machine_s_sources_are_left_alone_where_apt_reads_a_bundle_s(ask: As
     before = ours.read_text()
     assert not ask("nvidia_driver", reads=bundle)["changed"]
     assert ours.read_text() == before
+
+
+def test_a_password_in_the_machine_s_sources_is_for_root_alone(
+    ask: Ask, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _apt_sources.Source("https://me:hunter2@mirror.example/debian", "bookworm", ("main",))
+    monkeypatch.setattr(module, "_sources", lambda: [source])
+    said = [ask("cuda", _ansible_diff=True)]
+    assert (
+        "URIs: https://me:hunter2@mirror.example/debian\n" in ours.read_text() and ours.stat().st_mode & 0o777 == 0o600
+    )
+    ours.chmod(0o644)  # as an earlier release left it
+    said += [ask("cuda", _ansible_check_mode=True), ask("cuda"), ask("cuda")]
+    assert [answer["changed"] for answer in said] == [True, True, True, False]
+    assert ours.stat().st_mode & 0o777 == 0o600 and "hunter2" not in json.dumps(said)

@@ -40,6 +40,9 @@ NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos"
             ["file:///var/cuda-repo-debian12-12-8-local"],
             id="local installer",
         ),
+        pytest.param(
+            "apt/sources.list", f"deb {NVIDIA.replace('//', '//me:secret@')}/ /\n", [f"{NVIDIA}/"], id="with a password"
+        ),
         pytest.param("apt/sources.list", f"# deb {NVIDIA}/debian12/x86_64/ /\n", [], id="commented out"),
         pytest.param("yum.repos.d/x.repo", f"[cuda]\nbaseurl={NVIDIA}/rhel9\nenabled=0\n", [], id="turned off"),
         pytest.param(

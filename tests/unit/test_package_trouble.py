@@ -96,3 +96,8 @@ def test_the_root_cause_comes_before_what_it_led_to() -> None:
 def test_the_last_words_of_the_program_are_kept() -> None:
     assert explain("one\n\ntwo\n") == "one\ntwo"
     assert explain("No space left on device\nlast words").endswith("last words")
+
+
+def test_a_mirrors_password_is_not_repeated() -> None:
+    said = explain("Failed to download metadata: https://me:hunter2@mirror.example/repodata/repomd.xml [401]")
+    assert "cannot be reached" in said and "https://mirror.example/repodata" in said and "hunter2" not in said

@@ -10,6 +10,8 @@ short_description: Add a run's proofs to the table of what GPUs are expected to 
 version_added: "1.0.0"
 description:
   - Takes the throughput of each machine with GPUs whose proof passed, in place of what the table has of that machine.
+  - The table is part of the inventory, where Ansible runs templates. A throughput that is no number above 0, a recipe
+    that there is not, or GPUs that are called by a template are an error with the machine's name.
   - Pure; it reads no machine and writes no file.
 author:
   - The gpulab.workstation authors (@gpulab)

@@ -15,6 +15,8 @@ description:
     the reason.
   - A driver branch is locked, not the exact version, unless the inventory pins that too; distributions keep only the
     newest version of a branch.
+  - The lock is part of the inventory. Where a machine's own words are a template to Ansible, which would run it there,
+    no lock comes out but an error with the machine's name.
 options:
   _input:
     description: Plans of P(gpulab.workstation.resolve_stack#filter) by host. A host that was refused is left out.

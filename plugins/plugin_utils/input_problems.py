@@ -10,6 +10,7 @@ machine by then. So the playbooks check the inputs of all roles before anything 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -196,7 +197,7 @@ def _misshaped(name: str, value: Mapping[str, Any]) -> list[str]:
 
 def _fits(value: Any, shape: Any) -> bool:
     if shape == "rate":
-        return _kind(value) == "number" and value > 0
+        return _kind(value) == "number" and 0 < value < math.inf
     if not isinstance(value, Mapping):
         return False
     if shape == "mapping":

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, STATES, Refused, is_set
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.templates import templates
 
 SCHEMA = 1
 # What the rules may judge otherwise another year. Which GPUs there are, and what the kernel needs, stays a question.
@@ -24,7 +25,8 @@ def lock_of_plans(
 ) -> dict[str, Any]:
     """Return the lock of {host: plan}; a host without a stack has no entry, and keeps being refused.
 
-    Hosts that are not among the plans keep their entry of the lock ``before``.
+    Hosts that are not among the plans keep their entry of the lock ``before``. An inventory reads the lock, so a plan
+    with words of the machine that Ansible would run there as a template is a ValueError.
     """
     kept = {host: entry for host, entry in ((before or {}).get("hosts") or {}).items() if host not in plans}
     locked = {
@@ -32,6 +34,13 @@ def lock_of_plans(
         for host, plan in plans.items()
         if plan["refusal"] is None
     }
+    for host, entry in locked.items():
+        for text in templates(entry):
+            raise ValueError(
+                f"{host}: it says of itself {text}, which Ansible would run as a template once it stood in the "
+                "inventory. No lock was written. See what has put it there, and leave the machine out with "
+                f"--limit 'all:!{host}'."
+            )
     return {"schema": SCHEMA, "made": made, "hosts": dict(sorted({**kept, **locked}.items()))}
 
 

@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.templates import templates
+
 # Accuracy after the recipe's own number of epochs, with room below what sound machines reach: see docs/cifar10.md.
 FLOORS = {"canonical": 0.67, "path": 0.62, "generated": 0.75}
 
@@ -70,14 +73,33 @@ def expectation(result: Mapping[str, Any] | None, expected: Expected) -> dict[st
 def accept(
     records: Sequence[Mapping[str, Any]], accepted: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the table ``accepted`` with the proofs of a run's ``records`` that passed on GPUs in it."""
+    """Return the table ``accepted`` with the proofs of a run's ``records`` that passed on GPUs in it.
+
+    An inventory reads the table, and a proof is in a machine's own words: one that no trainer writes is a ValueError.
+    """
     table = {gpus: {recipe: dict(rates) for recipe, rates in recipes.items()} for gpus, recipes in accepted.items()}
     for record in records:
         proof = record.get("proof") or {}
         models = [device["model"] for device in proof.get("devices") or [] if device["kind"] == "GPU"]
         if proof.get("passed") and models:
-            table.setdefault(kind(models), {}).setdefault(proof["recipe"], {})[record["host"]] = proof["images_per_s"]
+            host, recipe, rate = record["host"], proof["recipe"], proof["images_per_s"]
+            for problem in _unacceptable(kind(models), recipe, rate):
+                raise ValueError(
+                    f"{host}: {problem}. See what has put it there, and accept a run without the machine, one with "
+                    f"--limit 'all:!{host}'."
+                )
+            table.setdefault(kind(models), {}).setdefault(recipe, {})[host] = rate
     return table
+
+
+def _unacceptable(gpus: str, recipe: object, rate: object) -> Iterator[str]:
+    for text in templates(gpus):
+        yield f"it calls its GPUs {text}, which Ansible would run as a template once it stood in the inventory"
+    recipes = role_inputs.spec("cifar10")["cifar10_recipe"]["choices"]
+    if recipe not in recipes:
+        yield f"its recipe is {recipe!a:.120}, and must be {' or '.join(recipes)}"
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        yield f"its images_per_s is {rate!a:.120}, and must be a number above 0"
 
 
 def judge(job: Mapping[str, Any], expected: Expected) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -201,6 +202,23 @@ def test_accepting_a_run_adds_its_sound_gpu_machines_once():
     table = accept(records, {"NVIDIA GeForce RTX 4090": {"guide": {"z": 900.0}}})
     assert table == {"NVIDIA GeForce RTX 4090": {"guide": {"z": 900.0, "a": 1000.0}}}
     assert accept(records, table) == table
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        *(({"images_per_s": rate}, "its images_per_s is") for rate in ("9000", True, None, 0, -1, math.inf, math.nan)),
+        *(({"recipe": recipe}, "its recipe is") for recipe in ("slow", "{{ a }}", None, ["guide"])),
+        *(
+            ({"devices": [{"kind": "GPU", "model": model}]}, "it calls its GPUs")
+            for model in ("{{ a }}", "{% a %}", "{# a #}", "#jinja2:line_statement_prefix:'%'\n% a")
+        ),
+    ],
+)
+def test_a_proof_that_no_trainer_writes_is_not_accepted(said, words):
+    proof = {**ON_GPU, "passed": True, "recipe": "guide", "images_per_s": 1000.0, **said}
+    with pytest.raises(ValueError, match=f"^a: {words}"):
+        accept([{"host": "a", "proof": proof}], {})
 
 
 def test_gpus_are_named_with_their_count():

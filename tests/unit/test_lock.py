@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import pytest
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.lock import lock_of_plans
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver import resolve
 from hypothesis import HealthCheck, assume, given, settings
@@ -72,3 +73,13 @@ def test_machines_that_were_not_planned_keep_their_entry() -> None:
     assert after["hosts"]["a"] == before["hosts"]["a"]
     assert after["hosts"]["b"]["inputs"]["tensorflow_version"] == "2.20.0"
     assert list(after["hosts"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("words", ["a {{ b }}", "{% b %}", "{# b #}", "#jinja2:variable_start_string:'[['\n[[ b ]]"])
+def test_words_of_a_machine_that_are_a_template_are_not_written_down(words: str) -> None:
+    gpu = gpu_facts("RTX 4090")
+    gpu["gpus"][0]["name"] = words
+    plan = resolve(gpu=gpu, system=system_facts("debian 12"), inputs={}, today=TODAY)
+    plan["components"]["tensorflow"]["tensorflow_python"] = words
+    with pytest.raises(ValueError, match=r"^desk-1: it says of itself .*'all:!desk-1'"):
+        lock_of_plans({"desk-1": plan}, made="2026-11-23")

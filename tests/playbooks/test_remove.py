@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,15 @@ def test_what_is_named_goes_back(lab: Lab) -> None:
     run = lab.play("rollback", "-e", "gpulab_components=nvidia_driver,tensorflow")
     assert run.code == 0, run.said
     assert lab.read("desk-1")["journal"] == ["tensorflow back", "nvidia_driver back"]
+
+
+@pytest.mark.parametrize("playbook", ["remove", "rollback"])
+def test_wrong_inputs_are_refused_before_anything_changes(lab: Lab, playbook: str) -> None:
+    wrong = {"tensorflow_prefix": "/home", "tensorflow_entry_point": "../../tmp/victim", "tensorflow_entry_pont": "x"}
+    run = lab.play(playbook, "-e", json.dumps({"gpulab_components": "tensorflow", **wrong}))
+    said = " ".join(run.said.split())
+    assert run.code != 0
+    assert "tensorflow_prefix: '/home' is refused" in said
+    assert "tensorflow_entry_point: '../../tmp/victim' is refused" in said
+    assert "did you mean tensorflow_entry_point?" in said
+    assert lab.read("desk-1")["journal"] == []

@@ -140,3 +140,41 @@ def test_tensorflow_takes_what_an_interrupted_build_has_left(tmp_path: Path) -> 
     removal = remove(tmp_path, "tensorflow", before=interrupted, **inputs)
     assert (removal.code, removal.changed) == (0, 2), removal.said
     assert list(envs.iterdir()) == []
+
+
+def cached(place: Path) -> str:
+    """The command after which the machine has a receipt of a cache in ``place``."""
+    inputs = {"lab_cache_directory": str(place)}
+    receipt = {"schema": 1, "component": "lab_cache", "version": "", "inputs": inputs, "evidence": [], "details": {}}
+    return f"echo '{json.dumps(receipt)}' > /var/lib/gpulab/receipts/lab_cache.json"
+
+
+def test_the_cache_goes_with_all_it_kept(tmp_path: Path) -> None:
+    place, theirs = tmp_path / "cache", tmp_path / "theirs"
+    (place / "0" / "1f").mkdir(parents=True)
+    theirs.mkdir()
+    removal = remove(tmp_path, "lab_cache", before=cached(place), lab_cache_directory=str(place))
+    assert (removal.code, removal.changed) == (0, 2), removal.said
+    assert not place.exists() and theirs.exists()
+
+
+def test_the_cache_goes_from_where_it_was_made(tmp_path: Path) -> None:
+    place = tmp_path / "cache"
+    place.mkdir()
+    removal = remove(tmp_path, "lab_cache", before=cached(place), lab_cache_directory=str(tmp_path / "elsewhere"))
+    assert (removal.code, removal.changed) == (0, 2), removal.said
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(("mode", "inside"), [(0o2775, ["theirs"]), (0o1777, [])], ids=["full", "empty"])
+def test_a_folder_that_is_no_cache_is_left(tmp_path: Path, mode: int, inside: list[str]) -> None:
+    place = tmp_path / "data"
+    place.mkdir()
+    place.chmod(mode)
+    for name in inside:
+        (place / name).touch()
+    removal = remove(tmp_path, "lab_cache", before=cached(tmp_path / "cache"), lab_cache_directory=str(place))
+    assert removal.code != 0
+    assert f"{place} is there, and this role did not make it" in removal.said
+    assert removal.changed == 0
+    assert (place.stat().st_mode & 0o7777, [path.name for path in place.iterdir()]) == (mode, inside)

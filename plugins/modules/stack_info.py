@@ -20,7 +20,7 @@ options:
     default: /
   places:
     description:
-      - Directories of which is told how much is free and whether they can be written.
+      - Directories of which is told how much is free, whether they can be written, and by whom else.
       - One that does not exist yet counts as its nearest parent.
     type: list
     elements: path
@@ -138,6 +138,14 @@ system:
       type: list
       elements: path
       sample: []
+    others_may_change:
+      description:
+        - The folders on the way to each of O(places), and that itself, that others than root may change, the last one
+          last. They could put something else in the place of what root keeps or runs there.
+        - One with the sticky bit counts only as long as the way goes no further.
+      returned: success
+      type: dict
+      sample: {"/opt": []}
 components:
   description:
     - The components that have a receipt, by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,43 @@ def test_a_place_that_cannot_be_written_is_told_also_where_it_does_not_exist_yet
     monkeypatch.setattr(_system.os, "access", lambda path, _mode: path != str(tmp_path))
     place = str(tmp_path / "not" / "yet")
     assert _system.read_system(places=[place, "/"])["unwritable"] == [place]
+
+
+def others_may_change(path: Path, place: str) -> list[str]:
+    return _system.read_system(root=str(path), places=[place])["others_may_change"][place]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT CHECKED: only root can give folders away")
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o2775, 0o777])
+def test_a_folder_on_the_way_that_others_may_write_is_told(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "data" / "gpulab").mkdir(parents=True)
+    (tmp_path / "data").chmod(mode)
+    for place in ("/data", "/data/not/yet", "/data/gpulab/envs/tensorflow"):
+        assert others_may_change(tmp_path, place) == ["/data"], place
+    assert others_may_change(tmp_path, "/other/data") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT CHECKED: only root can give folders away")
+def test_a_sticky_folder_counts_as_long_as_nothing_of_roots_is_in_it_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "data" / "gpulab").mkdir(parents=True)
+    (tmp_path / "data").chmod(0o1777)
+    assert others_may_change(tmp_path, "/data/tensorflow") == ["/data"]
+    assert others_may_change(tmp_path, "/data/gpulab/tensorflow") == []
+    os.chown(tmp_path / "data" / "gpulab", 65534, 65534)
+    assert others_may_change(tmp_path, "/data/gpulab/tensorflow") == ["/data/gpulab"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT CHECKED: only root can give folders away")
+def test_the_way_that_a_link_leads_counts_and_so_does_whose_the_link_is(tmp_path: Path) -> None:
+    for folder in ("disk/lab/gpulab", "shared"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "disk").chmod(0o775)
+    (tmp_path / "shared").chmod(0o1777)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "lab")
+    assert others_may_change(Path("/"), f"{tmp_path}/link/tensorflow") == [f"{tmp_path}/disk"]
+    (tmp_path / "shared" / "link").symlink_to(tmp_path)
+    os.lchown(tmp_path / "shared" / "link", 65534, 65534)
+    assert others_may_change(Path("/"), f"{tmp_path}/shared/link/new") == [f"{tmp_path}/shared/link"]
 
 
 def test_dpkg_tells_installed_packages_only():

@@ -95,7 +95,8 @@ class Plan:
 def plan_present(*, request: Request, found: Found, sources_pending: bool = False) -> Plan:
     """Decide the transaction that brings the set to ``request``.
 
-    What is installed and fits is kept: a newer version in the archive is no reason to touch a driver that works.
+    What is installed and fits is kept: a newer version in the archive is no reason to touch a driver that works. Where
+    what it lacks is not to be had in its version, the set moves on, for two versions side by side never work.
 
     Args:
         request: The set as wanted.
@@ -103,25 +104,23 @@ def plan_present(*, request: Request, found: Found, sources_pending: bool = Fals
         sources_pending: The sources are not there yet (check mode), so packages may be unknown.
 
     Raises:
-        PackageError: No source offers the packages, or none in the release.
+        PackageError: No source offers the packages, or none in one version of the release.
     """
-    names = _choose(request=request, found=found, sources_pending=sources_pending)
-    unknown = [name for name in names if not _known(name, found)]
-    version = _set_version(request=request, found=found, names=names, pending=bool(unknown))
+    names, version, unknown = _choose(request=request, found=found, sources_pending=sources_pending)
 
     install, remove = {}, []
     for name in names:
         if name in request.exact and name not in unknown:
             target = _exact(name, request.exact[name], found)
         else:
-            target = _target(name, version=version, found=found, reselect=request.reselect)
+            target = _target(name, version=version, request=request, found=found)
         if target and found.installed.get(name) != target:
             install[name] = target
     for name in sorted(set(found.installed) - set(names)):
         if matches(name, request.absent):
             remove.append(name)
         elif matches(name, request.owned) and not unknown:
-            target = _target(name, version=version, found=found, reselect=request.reselect)
+            target = _target(name, version=version, request=request, found=found)
             if not target:
                 remove.append(name)
             elif target != found.installed[name]:
@@ -205,36 +204,68 @@ def _known(name: str, found: Found) -> bool:
     return name in found.installed or bool(found.available.get(name))
 
 
-def _choose(*, request: Request, found: Found, sources_pending: bool) -> Sequence[str]:
+def _choose(*, request: Request, found: Found, sources_pending: bool) -> Tuple[Sequence[str], str, List[str]]:
+    """Return the packages of the set, its version, and those of them that are not known yet."""
+    anchor = _anchor(request)
     known = [names for names in request.choices if all(_known(name, found) for name in names)]
-    for names in known:
-        version = _set_version(request=request, found=found, names=names, pending=False)
-        made = [name for name in names if name in found.made_for]
-        if all(_fitting(name, version=version, found=found, reselect=request.reselect) for name in made):
-            return names
-    if known:
-        return known[-1]
+    versions = _versions(request=request, found=found, anchor=anchor)
+    for version in versions:
+        for names in known:
+            if not _lacking(names, version=version, request=request, found=found):
+                return names, version, []
+    last = request.choices[-1]
+    missing = [name for name in last if not _known(name, found)]
     if sources_pending:
-        return request.choices[-1]
-    missing = [name for name in request.choices[-1] if not _known(name, found)]
-    raise PackageError(f"No package source of this machine offers {', '.join(missing)}.")
+        return last, versions[0] if versions else request.release, missing or list(last)
+    if not known:
+        raise PackageError(f"No package source of this machine offers {', '.join(missing)}.")
+    offered = list(dict.fromkeys(upstream(version) for version in found.available.get(anchor, ())))
+    if not versions:
+        others = ", ".join(offered) or "none"
+        raise PackageError(f"No package source of this machine offers {anchor} {request.release}. It offers: {others}.")
+    raise PackageError(_advice(known[-1], version=versions[0], offered=offered, request=request, found=found))
 
 
-def _set_version(*, request: Request, found: Found, names: Sequence[str], pending: bool) -> str:
-    anchor = anchor_of(request.anchor, names)
-    if anchor is None:
-        return ""
+def _anchor(request: Request) -> str:
+    return anchor_of(request.anchor, (name for names in request.choices for name in names)) or ""
+
+
+def _versions(*, request: Request, found: Found, anchor: str) -> List[str]:
+    """Return the versions that the set may have, best first: the one that is here, then the newest."""
+    if not anchor:
+        return [""]
+    offered = found.available.get(anchor, ())
     current = found.installed.get(anchor)
-    kept = current and (not request.reselect or current in found.available.get(anchor, ()))
-    if current and kept and in_release(current, request.release):
-        return upstream(current)
-    offered = [version for version in found.available.get(anchor, ()) if in_release(version, request.release)]
-    if offered:
-        return upstream(offered[0])
-    if pending:
-        return request.release
-    others = ", ".join(dict.fromkeys(upstream(version) for version in found.available.get(anchor, ()))) or "none"
-    raise PackageError(f"No package source of this machine offers {anchor} {request.release}. It offers: {others}.")
+    kept = [current] if current and (not request.reselect or current in offered) else []
+    fitting = [version for version in (*kept, *offered) if in_release(version, request.release)]
+    return list(dict.fromkeys(map(upstream, fitting)))
+
+
+def _lacking(names: Sequence[str], *, version: str, request: Request, found: Found) -> List[str]:
+    """Return the packages that would have to be of ``version`` of the set, and are not to be had so."""
+    return [
+        name
+        for name in names
+        if name not in request.exact
+        and _of_the_set(name, request=request, found=found)
+        and not _fitting(name, version=version, found=found, reselect=request.reselect)
+    ]
+
+
+def _of_the_set(name: str, *, request: Request, found: Found) -> bool:
+    """Return whether the versions of ``name`` are those of the set: the newest that the set comes in is among them."""
+    offered = found.available.get(_anchor(request), ())
+    own = map(upstream, found.available.get(name, ()))
+    return name in found.made_for or (bool(offered) and upstream(offered[0]) in own)
+
+
+def _advice(names: Sequence[str], *, version: str, offered: Sequence[str], request: Request, found: Found) -> str:
+    """Say what ``version`` lacks, and which version of its branch lacks nothing."""
+    lacking = ", ".join(_lacking(names, version=version, request=request, found=found))
+    branch = [other for other in offered if in_release(other, version.split(".")[0])]
+    whole = [v for v in branch if not _lacking(names, version=v, request=request, found=found)]
+    instead = f"It offers all that goes together in {whole[0]}: ask for that version." if whole else ""
+    return f"No package source of this machine offers {lacking} {version}. {instead}".rstrip()
 
 
 def _exact(name: str, version: str, found: Found) -> str:
@@ -261,13 +292,15 @@ def _goes_with(own: str, version: str, made_for: Optional[Sequence[Tuple[str, st
     return all(_HOLDS[relation](_compare(version, upstream(bound)), 0) for relation, bound in made_for)
 
 
-def _target(name: str, *, version: str, found: Found, reselect: bool) -> str:
-    """Return the version that ``name`` should have: one that goes with the set's, else its own newest, else none."""
+def _target(name: str, *, version: str, request: Request, found: Found) -> str:
+    """Return the version that ``name`` should have: one that goes with the set's, or its own newest, or none."""
     current, offered = found.installed.get(name, ""), found.available.get(name, ())
     if version:
-        fitting = _fitting(name, version=version, found=found, reselect=reselect)
+        fitting = _fitting(name, version=version, found=found, reselect=request.reselect)
         if fitting:
             return fitting[0]
+        if _of_the_set(name, request=request, found=found):
+            return ""
     if current and (current in offered):
         return current
     return offered[0] if offered else ""

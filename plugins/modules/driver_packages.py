@@ -13,6 +13,8 @@ description:
   - Knows what each distribution and source calls the packages of a driver, and brings them to one version, one branch
     and one flavour of kernel modules in one transaction, up or down. Nothing of another driver is left beside them.
   - A driver that fits what is asked for is left as it is, also when a source offers a newer one.
+  - Where no source offers what it lacks in its version, such as modules for the next kernel, it goes to the newest
+    version of the branch of which all is offered. A version that was named exactly is refused then, with that one.
   - Finishes first what an interrupted run left half done.
   - Remembers the packages that it replaces, so that O(state=previous) can put them back.
   - Refuses a transaction that would remove anything that is not part of the driver.

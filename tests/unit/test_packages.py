@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.gpulab.workstation.plugins.module_utils._packages import (
     Found,
     PackageError,
+    Plan,
     Request,
     in_release,
     matches,
@@ -239,3 +240,62 @@ def test_modules_are_built_here_where_none_is_made_for_the_driver() -> None:
 def test_modules_that_are_here_stay_with_their_driver_though_no_source_has_them_any_more() -> None:
     offered = {"driver-smi": ["535.309.01-0+deb12u1"], "modules-6.8": ["6.8.0-85.85+1"]}
     assert not _modules_plan("535", {"driver-smi": "535.261.03-1", "modules-6.8": "6.8.0-85.85"}, offered)
+
+
+# A driver with precompiled modules whose archive has gone on, on a machine that has gone on to the next kernel.
+OLD, NEW = "580.95.05-0ubuntu0.24.04.1", "580.178.04-0ubuntu0.24.04.1"
+UTILS, DKMS = "nvidia-utils-580", "nvidia-dkms-580-open"
+NEXT_MODULES, NEXT_HEADERS = "linux-modules-nvidia-580-open-6.8.0-90-generic", "linux-headers-6.8.0-90-generic"
+ARCHIVE = {
+    UTILS: [NEW],
+    DKMS: [NEW],
+    NEXT_MODULES: ["6.8.0-90.91"],
+    NEXT_HEADERS: ["6.8.0-90.91"],
+    "nvidia-modprobe": ["570.86.16-1"],
+}
+HERE = {UTILS: OLD, "linux-modules-nvidia-580-open-6.8.0-85-generic": "6.8.0-85.85", "nvidia-modprobe": "570.86.16-1"}
+FOR_THE_NEW = {NEXT_MODULES: {"6.8.0-90.91": [("<=", "580.178.04-1"), (">=", "580.178.04")]}}
+
+
+def _next_kernel_plan(release: str, offered: Dict[str, List[str]], **changes: Any) -> Plan:
+    choices = [[UTILS, "nvidia-modprobe", NEXT_MODULES], [UTILS, "nvidia-modprobe", DKMS, NEXT_HEADERS]]
+    request = Request(
+        name="driver", choices=choices, owned=["nvidia-*"], follows=["linux-*"], anchor=[UTILS], release=release
+    )
+    found = Found(installed=HERE, available=offered, made_for=FOR_THE_NEW)
+    return plan_present(request=request, found=found, **changes)
+
+
+def test_a_driver_moves_on_where_nothing_of_its_version_serves_the_kernel() -> None:
+    plan = _next_kernel_plan("580", ARCHIVE)
+    assert plan.version == "580.178.04"
+    assert plan.install == {UTILS: NEW, NEXT_MODULES: "6.8.0-90.91"}
+
+
+def test_a_driver_stays_where_modules_of_its_version_can_be_built() -> None:
+    plan = _next_kernel_plan("580", {**ARCHIVE, DKMS: [NEW, OLD]})
+    assert plan.version == "580.95.05"
+    assert plan.install == {DKMS: OLD, NEXT_HEADERS: "6.8.0-90.91"}
+
+
+def test_a_version_that_was_named_and_cannot_serve_the_kernel_is_refused_with_the_one_that_can() -> None:
+    with pytest.raises(PackageError, match=rf"offers {DKMS} 580\.95\.05\..* 580\.178\.04"):
+        _next_kernel_plan("580.95.05", ARCHIVE)
+
+
+def test_no_other_version_is_proposed_where_none_is_whole() -> None:
+    compiled_for_another = {UTILS: [OLD], NEXT_MODULES: ["6.8.0-90.91"], "nvidia-modprobe": ["570.86.16-1"]}
+    with pytest.raises(PackageError, match=rf"offers {NEXT_MODULES} 580\.95\.05\.$"):
+        _next_kernel_plan("580", compiled_for_another)
+
+
+def test_what_is_added_to_a_driver_is_never_of_another_version() -> None:
+    found = Found(installed={UTILS: OLD}, available={UTILS: [NEW], "nvidia-driver-580-open": [NEW]})
+    request = Request(
+        name="driver", choices=[[UTILS, "nvidia-driver-580-open"]], owned=["nvidia-*"], anchor=[UTILS], release="580"
+    )
+    assert plan_present(request=request, found=found).install == {UTILS: NEW, "nvidia-driver-580-open": NEW}
+
+
+def test_a_source_that_is_yet_to_come_may_have_what_the_others_have_not() -> None:
+    assert DKMS in _next_kernel_plan("580.95.05", ARCHIVE, sources_pending=True).unknown

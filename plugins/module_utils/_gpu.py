@@ -74,6 +74,8 @@ def look(*, root: str = "/", nvml_library: Optional[str] = None, nvidia_smi: Opt
     driver = software["driver"]
     secure_boot = read_secure_boot(tree, container=platform["container"])
     gpus = _gpus(tree, bus, answer, platform)
+    if driver["loaded"] and answer is _NOTHING:
+        gpus = _with_holders(tree, gpus)
     nouveau = _nouveau(tree, gpus)
     reasons = reboot_reasons(tree, kernel=kernel) + _driver_waits(driver, nouveau)
     machine = {
@@ -165,6 +167,14 @@ def _gpus(tree: Tree, bus: PciBus, answer: Dict[str, Any], platform: Dict[str, A
         nobody = [{**process, "user": None, "name": None} for process in gpu["processes"]]
         gpu["processes"] = nobody if platform["container"] else name_processes(tree, gpu["processes"])
     return gpus
+
+
+def _with_holders(tree: Tree, gpus: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Return the GPUs with the processes on them, where neither NVML nor nvidia-smi tells of any."""
+    from ansible_collections.gpulab.workstation.plugins.module_utils._gpu_holders import read_holders
+
+    holders = read_holders(tree, [gpu["pci_address"] for gpu in gpus])
+    return [{**gpu, "processes": name_processes(tree, found)} for gpu, found in zip(gpus, holders)]
 
 
 def _nouveau(tree: Tree, gpus: List[Dict[str, Any]]) -> Dict[str, Any]:

@@ -260,7 +260,10 @@ gpus:
       returned: always
       sample: ok
     processes:
-      description: The processes on it. One that computes and draws is there twice.
+      description: >-
+        The processes on it. One that computes and draws is there twice. Where a driver is loaded and neither NVML nor
+        nvidia-smi answers, as after an upgrade under the running driver, those that have C(/dev/nvidia-uvm) open, as
+        whatever computes has, of other users for root only.
       type: list
       elements: dict
       returned: always

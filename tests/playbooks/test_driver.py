@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.gpulab.workstation.plugins.module_utils._gpu import look
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs
+from support.pci_tree import MachineTree
 
 CHECKOUT = Path(__file__).parents[2]
 VERSION = "580.95.05"
@@ -161,3 +163,15 @@ def test_a_driver_that_waits_for_a_restart_has_not_come_up(tmp_path):
     said = play(tmp_path, variables, {"ansible.builtin.include_role": start}, tell)
     assert f"needs a reboot for driver {VERSION}" in said
     assert "came up: False" in said, said
+
+
+def test_a_job_is_left_alone_though_its_driver_does_not_answer_any_more(tmp_path):
+    """After an upgrade under the running driver NVML and nvidia-smi fail, and what has begun before goes on."""
+    machine_s = MachineTree(tmp_path / "root").kernel("k").gpu("0x2684", driver="nvidia").gpu("0x2684", driver="nvidia")
+    machine_s.loaded("570.1", nodes=(0, 1)).library(VERSION)
+    machine_s.process(4711, user="ada", uid=1001, name="python3", opened=("/dev/nvidia-uvm",))
+    variables = {**machine(), "__nvidia_driver_gpu": look(root=str(machine_s.root))}
+    idle = {"ansible.builtin.include_role": {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "idle"}}
+    said = play(tmp_path, variables, idle)
+    assert "changing the driver would end python3 of ada (process 4711). Wait" in " ".join(said.split()), said
+    assert "would end" not in play(tmp_path, {**variables, "nvidia_driver_force": True}, idle)

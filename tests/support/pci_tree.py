@@ -138,9 +138,11 @@ class MachineTree:
         text = f"UID=1000\nUSER={user}\nACTIVE=1\nSTATE=active\nTYPE={kind}\nCLASS={role}\nSEAT={seat}\n"
         return self.write(f"run/systemd/sessions/{user}-{kind}", text)
 
-    def process(self, pid: int, *, user: str, uid: int, name: str) -> MachineTree:
+    def process(self, pid: int, *, user: str, uid: int, name: str, opened: tuple[str, ...] = ()) -> MachineTree:
         self.write(f"proc/{pid}/status", f"Name:\t{name}\nState:\tR (running)\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
         self.write(f"proc/{pid}/comm", name[:15] + "\n")
+        for number, path in enumerate(opened, 3):
+            self.link(f"proc/{pid}/fd/{number}", path)
         passwd = self.root / "etc/passwd"
         before = passwd.read_text() if passwd.exists() else ""
         return self.write("etc/passwd", before + f"{user}:x:{uid}:{uid}::/home/{user}:/bin/bash\n")

@@ -211,6 +211,32 @@ def test_kernel_and_library_differ_error_18(well: MachineTree) -> None:
     assert answer["gpus"][0]["compute_capability"] == "8.9"  # PCI still tells
 
 
+UVM = "/dev/nvidia-uvm"
+
+
+@needs_nvml
+def test_who_computes_is_seen_though_kernel_and_library_differ(well: MachineTree) -> None:
+    well.library("580.105.08").gpu("0x2704", driver="nvidia").loaded(DRIVER, nodes=(0, 1))
+    well.process(4711, user="ada", uid=1001, name="python3", opened=("/dev/null", UVM))
+    well.process(4712, user="grace", uid=1002, name="lammps", opened=("/dev/nvidiactl", "/dev/nvidia1", UVM))
+    well.process(4713, user="alan", uid=1003, name="julia", opened=(f"{UVM} (deleted)", "/dev/nvidia0"))
+    well.process(900, user="root", uid=0, name="nvidia-persistenced", opened=("/dev/nvidia0", UVM))
+    well.process(901, user="root", uid=0, name="nv-fabricmanager", opened=("/dev/nvidia0", UVM))
+    well.process(2101, user="root", uid=0, name="Xorg", opened=("/dev/nvidia0", "/dev/nvidia-modeset"))
+    first, second = with_nvml(well, nvmlInit="!18")["gpus"]
+    assert first["processes"] == [
+        {"pid": 4711, "user": "ada", "name": "python3", "kind": "compute", "memory_mib": None},
+        {"pid": 4713, "user": "alan", "name": "julia", "kind": "compute", "memory_mib": None},
+    ]
+    assert [process["name"] for process in second["processes"]] == ["python3", "lammps"]
+
+
+@needs_nvml
+def test_no_process_is_searched_where_the_driver_tells_of_them(well: MachineTree) -> None:
+    well.process(4711, user="ada", uid=1001, name="python3", opened=(UVM,))
+    assert with_nvml(well, RTX_4090)["gpus"][0]["processes"] == []
+
+
 def test_a_driver_upgraded_under_the_running_one_waits_for_a_reboot(well: MachineTree) -> None:
     well.module_file("580.105.08")
     answer = seen(well)

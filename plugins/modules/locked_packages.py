@@ -46,7 +46,9 @@ options:
 attributes:
   check_mode:
     support: full
-    description: A requirement with an environment marker counts as not installed yet. Only its installer could tell.
+    description: >-
+      A requirement with an environment marker counts as not installed yet where that version is not there. Only its
+      installer could tell whether the marker asks for it.
   diff_mode:
     support: full
     description: Shows the distributions before and after. In check mode those of the lock stand for what would come.
@@ -105,7 +107,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
     before = {} if params["python"] else _conda_prefix.read(params["prefix"]).distributions
     if module.check_mode:
         wanted = [*locked_requirements(params["lock"]), *params["packages"]]
-        return told(before, [text for text in wanted if not requirement_holds(text, before)])
+        return told(before, [text for text in wanted if not requirement_holds(text.partition(";")[0], before)])
     pip = Pip(uv_lock=params["uv_lock"], index_url=params["index_url"], only_binary=True)
     with alone_in(os.path.dirname(os.path.abspath(params["prefix"]))) as lock_fd:
         if params["python"]:

@@ -32,7 +32,10 @@ _PACKAGES = (
     r"libnvidia-ml1",
 )
 _OPEN_PACKAGE = re.compile(r"nvidia.*-open(-.*)?$|kmod-nvidia-open.*")
-_PROPRIETARY_PACKAGE = re.compile(r"nvidia-(kernel-dkms|dkms-\d+(-server)?)$|kmod-nvidia-latest.*|cuda-drivers.*")
+_PROPRIETARY_PACKAGE = re.compile(
+    r"nvidia-((tesla-\d+-)?kernel-dkms|dkms|(dkms|headless|headless-no-dkms|kernel-source)-\d+(-server)?)$"
+    r"|kmod-nvidia-latest.*|cuda-drivers.*"
+)
 
 
 def read_driver(tree: Tree, *, kernel: Optional[str], traces: Traces) -> Dict[str, Any]:
@@ -49,6 +52,7 @@ def read_driver(tree: Tree, *, kernel: Optional[str], traces: Traces) -> Dict[st
         "fabric_manager": _fabric_manager(packages),
         "module_file": module.path if module else None,
         "module_version": module.version if module else None,
+        "module_flavour": _flavour_on_disk(module, packages),
         "module_signed": module.signed if module else None,
         "loaded": loaded,
         "library": traces.library,
@@ -116,10 +120,15 @@ def _loaded(tree: Tree, banner: str) -> Optional[str]:
 def _flavour(
     banner: str, loaded: Optional[str], module: Optional[ModuleFile], packages: Dict[str, str]
 ) -> Optional[str]:
-    """Open or proprietary: of the module that runs, else of the one that would be loaded, else by the package."""
+    """Open or proprietary: of the module that runs, else of the one that would be loaded."""
     match = _BANNER.search(banner + " ")
     if match or loaded:
         return None if not match else "open" if match.group(1) else "proprietary"
+    return _flavour_on_disk(module, packages)
+
+
+def _flavour_on_disk(module: Optional[ModuleFile], packages: Dict[str, str]) -> Optional[str]:
+    """Open or proprietary: of the module that would be loaded, where its file tells, else by the package."""
     if module and module.flavour:
         return module.flavour
     if any(_OPEN_PACKAGE.match(name) for name in packages):

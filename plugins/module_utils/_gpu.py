@@ -45,6 +45,7 @@ _DRIVER_FIELDS = (
     "fabric_manager",
     "module_file",
     "module_version",
+    "module_flavour",
     "module_signed",
     "loaded",
     "library",
@@ -153,7 +154,12 @@ def _driver_waits(driver: Dict[str, Any], nouveau: Dict[str, Any]) -> List[str]:
     on_disk = driver["module_version"]
     # Until nouveau is kept off the card, a reboot would bring it again.
     running = driver["loaded"] or (nouveau["module"] if nouveau["blacklisted"] else None)
-    return [f"driver {on_disk} is installed, {running} runs"] if running and on_disk and running != on_disk else []
+    if running and on_disk and running != on_disk:
+        return [f"driver {on_disk} is installed, {running} runs"]
+    flavours = [driver["modules"], driver["module_flavour"]]
+    if driver["loaded"] and all(flavours) and flavours[0] != flavours[1]:
+        return [f"the {flavours[1]} kernel modules are installed, the {flavours[0]} ones run"]
+    return []
 
 
 def _gpus(tree: Tree, bus: PciBus, answer: Dict[str, Any], platform: Dict[str, Any]) -> List[Dict[str, Any]]:

@@ -284,8 +284,8 @@ driver:
   description: >-
     NVIDIA's driver. C(installed) is the version of the package, else of the module or library on disk; C(loaded)
     that of the running module;
-    C(library) that of NVML. C(modules) is V(open) or V(proprietary). C(cuda) is the newest CUDA it runs, known
-    once it runs.
+    C(library) that of NVML. C(modules) is V(open) or V(proprietary), of the running module, else of the one on disk,
+    which C(module_flavour) is of. C(cuda) is the newest CUDA it runs, known once it runs.
   returned: success
   type: dict
   sample:
@@ -295,6 +295,7 @@ driver:
     fabric_manager:
     module_file: /lib/modules/6.8.0-85-generic/updates/dkms/nvidia.ko
     module_version: 580.95.05
+    module_flavour: open
     module_signed: true
     loaded: 580.95.05
     library: 580.95.05

@@ -15,13 +15,20 @@ from support.pci_tree import MachineTree
 CHECKOUT = Path(__file__).parents[2]
 VERSION = "580.95.05"
 INPUTS = role_inputs.defaults("nvidia_driver")
+DRIVER = {
+    "installed": VERSION,
+    "loaded": VERSION,
+    "module_file": "/lib/modules/k/nvidia.ko",
+    "module_flavour": "open",
+    "modules": "open",
+}
 
 
 def machine(**changes: Any) -> dict[str, Any]:
     """What the role knows of a machine whose driver is as it left it, but for ``changes`` in gpu_info."""
     gpu = {
         "gpus": [{"processes": []}],
-        "driver": {"installed": VERSION, "loaded": VERSION, "module_file": "/lib/modules/k/nvidia.ko"},
+        "driver": DRIVER,
         "nouveau": {"loaded": False},
         "platform": {"container": None},
         "sources": {"nvml": {"answered": True}},
@@ -55,11 +62,9 @@ def play(folder: Path, variables: dict[str, Any], *tasks: dict[str, Any]) -> str
 
 
 SILENT = {"sources": {"nvml": {"answered": False}}}
-UNLOADED = {**SILENT, "driver": {"installed": VERSION, "loaded": None, "module_file": "/lib/modules/k/nvidia.ko"}}
-OLD_ONE_RUNS = {
-    **SILENT,
-    "driver": {"installed": VERSION, "loaded": "570.1", "module_file": "/lib/modules/k/nvidia.ko"},
-}
+UNLOADED = {**SILENT, "driver": {**DRIVER, "loaded": None}}
+OLD_ONE_RUNS = {**SILENT, "driver": {**DRIVER, "loaded": "570.1"}}
+OTHER_FLAVOUR_RUNS = {"driver": {**DRIVER, "modules": "proprietary"}}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,8 @@ OLD_ONE_RUNS = {
         pytest.param(UNLOADED, "never", False, id="not loaded, which needs no restart"),
         pytest.param(OLD_ONE_RUNS, "if_needed", False, id="the one before runs"),
         pytest.param(OLD_ONE_RUNS, "never", True, id="the one before runs and a person restarts"),
+        pytest.param(OTHER_FLAVOUR_RUNS, "if_needed", False, id="the other flavour runs"),
+        pytest.param(OTHER_FLAVOUR_RUNS, "never", True, id="the other flavour runs and a person restarts"),
         pytest.param({**UNLOADED, "gpus": []}, "if_needed", True, id="an image without a GPU"),
         pytest.param({**UNLOADED, "platform": {"container": "docker"}}, "if_needed", True, id="a container"),
     ],
@@ -117,6 +124,7 @@ def test_a_driver_that_does_not_come_up_goes_if_it_never_has(tmp_path, packages,
     ("changes", "inputs", "announced"),
     [
         pytest.param(OLD_ONE_RUNS, {}, f"would reboot for driver {VERSION}", id="the one before runs"),
+        pytest.param(OTHER_FLAVOUR_RUNS, {}, f"would reboot for driver {VERSION}", id="the other flavour runs"),
         pytest.param(
             OLD_ONE_RUNS,
             {"nvidia_driver_reboot": "never"},
@@ -156,8 +164,9 @@ def test_check_mode_announces_the_reboot(tmp_path, changes, inputs, announced):
     assert announced in said if announced else "reboot for" not in said, said
 
 
-def test_a_driver_that_waits_for_a_restart_has_not_come_up(tmp_path):
-    variables = {**machine(**OLD_ONE_RUNS), "nvidia_driver_reboot": "never"}
+@pytest.mark.parametrize("runs", [OLD_ONE_RUNS, OTHER_FLAVOUR_RUNS], ids=["another version", "the other flavour"])
+def test_a_driver_that_waits_for_a_restart_has_not_come_up(tmp_path, runs):
+    variables = {**machine(**runs), "nvidia_driver_reboot": "never"}
     start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}
     tell = {"ansible.builtin.debug": {"msg": "came up: {{ __nvidia_driver_came_up }}"}}
     said = play(tmp_path, variables, {"ansible.builtin.include_role": start}, tell)

@@ -58,6 +58,9 @@ def test_only_installed_packages_of_dpkg_count(machine: MachineTree) -> None:
         ({"nvidia-driver": "535.261.03-1~deb12u1"}, "nvidia-driver", "535.261.03", None),
         ({"nvidia-kernel-dkms": "535.1-1", "libcuda1": "535.1-1"}, "nvidia-kernel-dkms", "535.1", "proprietary"),
         ({"nvidia-dkms-580-server-open": "580.95.05-1"}, "nvidia-dkms-580-server-open", "580.95.05", "open"),
+        ({"nvidia-headless-no-dkms-580": "580.95.05-1"}, "nvidia-headless-no-dkms-580", "580.95.05", "proprietary"),
+        ({"nvidia-headless-no-dkms-580-open": "580.1-1"}, "nvidia-headless-no-dkms-580-open", "580.1", "open"),
+        ({"nvidia-tesla-535-kernel-dkms": "535.1-1"}, "nvidia-tesla-535-kernel-dkms", "535.1", "proprietary"),
         ({"cuda-drivers-580": "580.95.05-1"}, "cuda-drivers-580", "580.95.05", "proprietary"),
         ({"nvidia-open": "595.91.07-1"}, "nvidia-open", "595.91.07", "open"),
         ({"libnvidia-compute-580": "580.95.05-1"}, "libnvidia-compute-580", "580.95.05", None),
@@ -185,6 +188,14 @@ def test_the_running_module_tells_its_version_and_kind(
     machine.write("proc/driver/nvidia/version", f"NVRM version: {banner}\nGCC version:  gcc 13\n")
     driver = driver_of(machine)
     assert (driver["loaded"], driver["modules"]) == (version, modules)
+
+
+def test_the_flavour_on_disk_is_told_from_the_running_one(machine: MachineTree) -> None:
+    machine.write("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Sat\n")
+    machine.write(f"lib/modules/{KERNEL}/modules.dep", "updates/dkms/nvidia.ko.zst:\n")
+    machine.deb("nvidia-dkms-580-open", "580.95.05-1")
+    driver = driver_of(machine)
+    assert (driver["modules"], driver["module_flavour"]) == ("proprietary", "open")
 
 
 def test_the_library_is_the_one_that_programs_get(machine: MachineTree) -> None:

@@ -85,6 +85,7 @@ def test_a_machine_that_is_well_has_no_findings(well: MachineTree) -> None:
         "fabric_manager": None,
         "module_file": f"/lib/modules/{KERNEL}/updates/dkms/nvidia.ko",
         "module_version": DRIVER,
+        "module_flavour": "open",
         "module_signed": True,
         "loaded": DRIVER,
         "library": DRIVER,
@@ -235,6 +236,11 @@ def test_who_computes_is_seen_though_kernel_and_library_differ(well: MachineTree
 def test_no_process_is_searched_where_the_driver_tells_of_them(well: MachineTree) -> None:
     well.process(4711, user="ada", uid=1001, name="python3", opened=(UVM,))
     assert with_nvml(well, RTX_4090)["gpus"][0]["processes"] == []
+
+
+def test_the_other_flavour_under_the_running_one_waits_for_a_reboot(well: MachineTree) -> None:
+    well.module_file(DRIVER, modules="proprietary")
+    assert seen(well)["reboot_reasons"] == ["the proprietary kernel modules are installed, the open ones run"]
 
 
 def test_a_driver_upgraded_under_the_running_one_waits_for_a_reboot(well: MachineTree) -> None:

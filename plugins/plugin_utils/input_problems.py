@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.gpulab.workstation.plugins.module_utils._addresses import without_secrets
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import role_inputs, rollout
 from ansible_collections.gpulab.workstation.plugins.plugin_utils.resolver_model import PINS, SETTINGS
@@ -96,7 +97,7 @@ def problems(inputs: Mapping[str, Any]) -> list[str]:
         role = role_inputs.role_of(name)
         if role:
             option = role_inputs.spec(role).get(name)
-            found += _invalid(name, value, option) if option else [_unknown(name, role)]
+            found += (_invalid(name, value, option) or _alone(name, inputs)) if option else [_unknown(name, role)]
         elif name in rules()["playbooks"]:
             found += _invalid(name, value, rules()["playbooks"][name])
         elif name.startswith("gpulab_") and name not in named_by_playbooks():
@@ -163,6 +164,13 @@ def _invalid(name: str, value: Any, option: Mapping[str, Any]) -> list[str]:
         return _misshaped(name, outcome.validated_parameters[name])
     # The path as it was written, not as the controller's home and environment would have it.
     return _misformed(name, value if kind == "path" else outcome.validated_parameters[name])
+
+
+def _alone(name: str, inputs: Mapping[str, Any]) -> list[str]:
+    rule = rules()["unless"].get(name)
+    if not rule or not re.match(rule["pattern"], str(inputs[name])) or boolean(inputs.get(rule["input"]), strict=False):
+        return []
+    return [f"{name}: {_shown(inputs[name])} is refused unless {rule['input']} is true: {rule['says']}."]
 
 
 def _out_of_range(name: str, number: float) -> list[str]:

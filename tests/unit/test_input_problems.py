@@ -92,7 +92,8 @@ def test_the_ends_of_a_range_are_in_it(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"), [case for kind in ("types", "ranges", "forms", "names") for case in WRONG[kind]]
+    ("name", "value", "words"),
+    [case for kind in ("types", "ranges", "forms", "names", "apart") for case in WRONG[kind]],
 )
 def test_a_wrong_input_is_refused_with_what_is_allowed(name, value, words):
     assert words in refused(name, value)
@@ -106,6 +107,26 @@ def test_nothing_that_could_be_executed_is_taken(name):
         refused(name, in_its_type(name, sound + injection))
     for text in WRONG["beginnings"] + ([] if RULES["inputs"][name] in OF_PEOPLE else WRONG["look_alikes"]):
         refused(name, in_its_type(name, text))
+
+
+@pytest.mark.parametrize("signed", [True, "true", "yes", 1])
+@pytest.mark.parametrize("scheme", ["http", "git"])
+def test_what_can_be_replaced_on_its_way_is_taken_with_a_signature(scheme: str, signed: Any) -> None:
+    inputs = {"pull_url": f"{scheme}://git.lab.example/gpulab.git", "pull_verify_commit": signed}
+    assert input_problems.problems(inputs) == []
+
+
+@pytest.mark.parametrize("signed", [None, False, "no"])
+def test_what_can_be_replaced_on_its_way_is_not_taken_without_a_signature(signed: Any) -> None:
+    inputs = {"pull_url": "http://git.lab.example/gpulab.git", "pull_verify_commit": signed}
+    assert len(input_problems.problems(inputs)) == 1
+
+
+@pytest.mark.parametrize(
+    "place", ["ssh://git.lab.example/lab.git", "git@git.lab.example:lab.git", "file:///srv/lab.git", None]
+)
+def test_what_nobody_can_replace_on_its_way_needs_no_signature(place: str | None) -> None:
+    assert input_problems.problems({"pull_url": place}) == []
 
 
 def test_no_password_is_repeated():

@@ -39,7 +39,7 @@ def _packages(host):
 
 @pytest.mark.parametrize("shell", ["sh -c", "bash --login -c"])
 def test_any_user_s_shell_compiles_a_kernel_that_runs_into_the_want_of_a_gpu(host, shell):
-    compile_it = "cd $(mktemp -d) && cat > a.cu && nvcc -o a a.cu && ./a"
+    compile_it = "cd $(mktemp -d -p /var/tmp) && cat > a.cu && nvcc -o a a.cu && ./a"
     told = host.check_output(f"printf %s %s | setpriv --reuid=65534 --regid=65534 --clear-groups {shell} %s",
                              "%s", KERNEL, compile_it)  # fmt: skip
     assert told in ("cudaErrorNoDevice", "cudaErrorInsufficientDriver")
@@ -61,8 +61,8 @@ def test_no_upgrade_moves_the_toolkit(host):
 
 
 def test_nvidia_s_library_tells_the_version_that_was_asked_for(host):
-    compile_it = "cc -x c -o /tmp/asks - -I/usr/local/cudnn/include -L/usr/local/cudnn/lib -lcudnn"
-    told = host.check_output(f"printf %s %s | {compile_it} && /tmp/asks", "%s", CUDNN)
+    compile_it = "cc -x c -o /var/tmp/asks - -I/usr/local/cudnn/include -L/usr/local/cudnn/lib -lcudnn"
+    told = host.check_output(f"printf %s %s | {compile_it} && /var/tmp/asks", "%s", CUDNN)
     assert told == "91002 91002"
 
 

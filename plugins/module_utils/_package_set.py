@@ -113,9 +113,9 @@ class PackageSet:
         if changed and not check:
             on_record = read_text(self._memory)
             # Half of an interrupted change is nothing to go back to.
-            if before and not repaired and (plan.install or plan.remove):
+            if before and not repaired and after != before:
                 kernels = {name: v for name, v in found.installed.items() if matches(name, self._request.follows)}
-                self._remember({**before, **kernels}, found.stream)
+                self._remember({**before, **kernels}, found.stream, removed=state == "absent")
             try:
                 self._carry_out(plan, stale)
             except (PackageError, NotWritten):
@@ -135,9 +135,10 @@ class PackageSet:
             repaired=repaired,
         )
 
-    def on_record(self) -> Dict[str, str]:
-        """Return the packages that ``previous`` puts back, with their versions; none where nothing was replaced yet."""
-        return self._remembered()["packages"] if os.path.exists(self._memory) else {}
+    def replaced(self) -> Dict[str, str]:
+        """Return the packages that the set took the place of, with their versions; none where they had been removed."""
+        memory = self._remembered() if os.path.exists(self._memory) else {}
+        return {} if memory.get("removed") else memory.get("packages", {})
 
     def _plan(self, state: str, found: Found, sources_pending: bool) -> Plan:
         if state == "absent":
@@ -177,8 +178,8 @@ class PackageSet:
     def _only_owned(self, packages: Mapping[str, str]) -> Dict[str, str]:
         return {name: version for name, version in packages.items() if matches(name, self._request.owned)}
 
-    def _remember(self, packages: Dict[str, str], stream: str) -> None:
-        memory = {"packages": packages, "stream": stream}
+    def _remember(self, packages: Dict[str, str], stream: str, *, removed: bool) -> None:
+        memory = {"packages": packages, "stream": stream, "removed": removed}
         write_text(self._memory, json.dumps(memory, indent=2, sort_keys=True) + "\n")
 
     def _remembered(self) -> Dict[str, Any]:

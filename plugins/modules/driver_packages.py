@@ -120,7 +120,7 @@ version:
   type: str
   sample: 580.178.04
 previous:
-  description: Version of the driver that O(state=previous) puts back; null where there is none on record.
+  description: Version of the driver that this one took the place of; null where there was none, or it had been removed.
   returned: always
   type: str
   sample: 580.95.05-1
@@ -233,9 +233,9 @@ def main() -> None:
         )
     except (PackageError, NotWritten) as error:
         replaced = _replaced(_driver(before), _driver(manager.installed()))
-        module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.on_record()))
+        module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.replaced()))
     replaced = _replaced(outcome.before, outcome.after) or bool(outcome.repaired)
-    module.exit_json(**{**outcome.result(), "replaced": replaced, "previous": _version(driver.on_record())})
+    module.exit_json(**{**outcome.result(), "replaced": replaced, "previous": _version(driver.replaced())})
 
 
 if __name__ == "__main__":

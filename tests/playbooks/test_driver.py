@@ -34,7 +34,7 @@ def machine(**changes: Any) -> dict[str, Any]:
         "sources": {"nvml": {"answered": True}},
         **changes,
     }
-    receipt = {"intact": True, "inputs": INPUTS}
+    receipt = {"intact": True, "version": VERSION, "inputs": INPUTS}
     stack = {"components": {"nvidia_driver": receipt}, "system": {"kernel": "k", "family": "debian"}}
     packages = {"version": VERSION, "changed": False, "replaced": False, "previous": "570.1-1"}
     return {"__nvidia_driver_gpu": gpu, "__nvidia_driver_stack": stack, "__nvidia_driver_packages": packages}
@@ -93,9 +93,19 @@ def test_a_driver_is_left_alone_only_where_it_serves(tmp_path, changes, reboot, 
     assert f"as asked: {as_asked}" in said, said
 
 
+def test_a_driver_that_came_up_after_a_restart_is_recorded_before_it_is_left_alone(tmp_path):
+    variables = machine()
+    variables["__nvidia_driver_stack"]["components"]["nvidia_driver"]["details"] = {"replaced": "570.1-1"}
+    tell = {"ansible.builtin.debug": {"msg": "as asked: {{ __nvidia_driver_as_asked | bool }}"}}
+    assert "as asked: False" in play(tmp_path, variables, tell)
+
+
 WORKED = "It has worked before, and is left in its place"
 PUT_BACK = "Driver 570.1-1, which was there before, could not be put back either"  # there is none on this machine
 FIRST = "There was no driver before this one to go back to"
+OLD_RECEIPT = {"intact": False, "version": "570.1"}
+OTHER_RECEIPT = {"intact": False, "inputs": {**INPUTS, "nvidia_driver_modules": "proprietary"}}
+NO_RECEIPT = {"intact": False, "version": "", "inputs": {}}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +116,10 @@ FIRST = "There was no driver before this one to go back to"
         pytest.param(
             {}, {"details": {"replaced": "570.1-1"}}, PUT_BACK, id="it replaced another, and waited for a restart"
         ),
-        pytest.param({"changed": True, "previous": None}, {"intact": False}, FIRST, id="it is the first one"),
-        pytest.param({"changed": True}, {"intact": False}, FIRST, id="it is the first one since one was removed"),
+        pytest.param({}, OLD_RECEIPT, PUT_BACK, id="a run before was cut off, or failed at the restart"),
+        pytest.param({}, OTHER_RECEIPT, PUT_BACK, id="so was one that changed the flavour"),
+        pytest.param({}, NO_RECEIPT, PUT_BACK, id="so was one that replaced a driver of somebody else"),
+        pytest.param({"changed": True, "previous": None}, NO_RECEIPT, FIRST, id="it is the first one"),
     ],
 )
 def test_a_driver_that_does_not_come_up_goes_if_it_never_has(tmp_path, packages, receipt, ending):

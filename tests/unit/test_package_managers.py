@@ -405,6 +405,27 @@ def test_a_set_before_that_had_other_names_comes_back(debian: Debian, tmp_path: 
     assert debian.installed == {"nvidia-utils-570": "570-1"}
 
 
+def test_what_was_removed_is_not_what_the_next_set_replaced(debian: Debian, tmp_path: Path) -> None:
+    _set(debian, tmp_path, "1").ensure(state="present", hold=True, check=False)
+    _set(debian, tmp_path).ensure(state="absent", hold=True, check=False)
+    after = _set(debian, tmp_path, "2")
+    after.ensure(state="present", hold=True, check=False)
+    assert after.replaced() == {}
+    back = _set(debian, tmp_path).ensure(state="previous", hold=True, check=False)
+    assert back.plan.version == "1", "it can come back"
+    assert after.replaced() == {"nvidia-smi": "2-1"}
+
+
+def test_headers_that_join_a_set_leave_its_way_back(debian: Debian, tmp_path: Path) -> None:
+    debian.offered["linux-headers-6.1"] = ["6.1-1"]
+    for release in ("1", "2"):
+        _set(debian, tmp_path, release).ensure(state="present", hold=True, check=False)
+    joined = replace(REQUEST, choices=[["nvidia-smi", "linux-headers-6.1"]])
+    more = PackageSet(manager=Apt(run=debian, root=str(tmp_path)), request=joined, root=str(tmp_path))
+    more.ensure(state="present", hold=True, check=False)
+    assert (debian.installed["linux-headers-6.1"], more.replaced()) == ("6.1-1", {"nvidia-smi": "1-1"})
+
+
 def test_without_a_set_before_there_is_no_way_back(debian: Debian, tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="no previous version"):
         _set(debian, tmp_path).ensure(state="previous", hold=True, check=False)

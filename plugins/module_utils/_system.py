@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._foreign_sources import foreign_sources
 from ansible_collections.gpulab.workstation.plugins.module_utils._tree import Tree
+from ansible_collections.gpulab.workstation.plugins.module_utils._writers import others_may_change
 
 # Where the stack takes room.
 PLACES = ("/", "/opt", "/usr", "/var", "/tmp")
@@ -50,7 +51,7 @@ def read_system(*, root: str = "/", places: Sequence[str] = PLACES) -> Dict[str,
         "foreign_sources": foreign_sources(root=root),
         "free_mib": {place: _free_mib(found) for place, found in nearest.items()},
         "unwritable": [place for place, found in nearest.items() if not os.access(found, os.W_OK)],
-        "others_may_change": {place: _others_may_change(root, place) for place in places},
+        "others_may_change": {place: others_may_change(place, root=root) for place in places},
     }
 
 
@@ -143,31 +144,6 @@ def _nearest(path: str) -> str:
     while not os.path.exists(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
     return path
-
-
-def _others_may_change(root: str, place: str) -> List[str]:
-    """Return the folders on the way to ``place``, and that itself, that others than root may change, the last one last.
-
-    Whoever may change a folder can put something else in the place of what is in it. Where its sticky bit forbids that,
-    it counts only as long as nothing is there.
-    """
-    tree = Tree(root)
-    named = tree.path(place.lstrip("/"))
-    found = set()
-    for end in {named, os.path.realpath(named)}:
-        way = [end]
-        while way[-1] not in ("/", tree.root):
-            way.append(os.path.dirname(way[-1]))
-        there = [folder for folder in way if os.path.exists(folder)]
-        found |= {folder for folder in there if not _is_roots(folder, sticky_serves=folder != there[0])}
-    return sorted(os.path.normpath(os.path.join("/", os.path.relpath(folder, tree.root))) for folder in found)
-
-
-def _is_roots(path: str, *, sticky_serves: bool) -> bool:
-    """Return whether nobody but root may change what is in a folder, nor where a link to it leads."""
-    status = os.stat(path)
-    shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_serves and status.st_mode & stat.S_ISVTX)
-    return status.st_uid == os.lstat(path).st_uid == 0 and not shared
 
 
 def _free_mib(path: str) -> Optional[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -158,8 +159,7 @@ async def link(options: argparse.Namespace, solution: list, *, specs: list[str],
         print(json.dumps({"success": True, "message": "All requested packages already installed."}))
         return
     if not options.dry_run:
-        cache = (configuration().get("pkgs_dirs") or [ROOT / "pkgs"])[0]
-        Path(cache).mkdir(parents=True, exist_ok=True)
+        cache = package_cache()
         await rattler.install(
             solution, target_prefix=options.prefix, cache_dir=cache, installed_packages=old or None, show_progress=False
         )
@@ -189,6 +189,16 @@ def channels(options: argparse.Namespace) -> list[rattler.Channel]:
 def configuration() -> dict:
     path = Path(os.environ.get("CONDARC", ROOT / ".condarc"))
     return yaml.safe_load(path.read_text()) if path.is_file() else {}
+
+
+def package_cache() -> Path:
+    """Return the first cache that can be written, which for most users is the one in their home."""
+    for cache in map(Path, configuration().get("pkgs_dirs") or [ROOT / "pkgs", "~/.conda/pkgs"]):
+        with contextlib.suppress(PermissionError):
+            cache.expanduser().mkdir(parents=True, exist_ok=True)
+            if os.access(cache.expanduser(), os.W_OK):
+                return cache.expanduser()
+    raise Refusal("NoWritablePkgsDirError", "No writeable pkgs directories configured.")
 
 
 def records(options: argparse.Namespace) -> list[rattler.PrefixRecord]:

@@ -99,14 +99,78 @@ def test_it_is_installed_for_all_shells_and_a_second_run_changes_nothing(
     assert changes(play(anaconda_state="absent")) == 0
 
 
-def test_a_group_may_write_and_others_never(play: Play, inputs: dict[str, Any]) -> None:
-    prefix = Path(inputs["anaconda_prefix"])
-    play(anaconda_group="users")
-    assert changes(play(anaconda_group="users")) == 0
-    modes = [path.stat() for path in [prefix, *prefix.rglob("*")] if not path.is_symlink()]
-    assert all(mode.st_mode & 0o022 == 0o020 for mode in modes)
-    changes(play())
-    assert not any(path.stat().st_mode & 0o020 for path in prefix.rglob("*") if not path.is_symlink())
+# Prefixes in /opt, where others than root can go too; pytest's own folders are closed to them.
+OPT = {"anaconda_prefix": "/opt/conda", "anaconda_shell": False}
+USERS = {**OPT, "anaconda_group": "users"}
+
+
+def as_user(machine: Machine, *command: str, gid: int) -> subprocess.CompletedProcess[str]:
+    identity = ["--reuid=65534", f"--regid={gid}", "--clear-groups"]
+    return machine.run("setpriv", *identity, "env", "HOME=/opt/home", *command)
+
+
+def member_gid(machine: Machine) -> int:
+    return int(machine.run("getent", "group", "users").stdout.split(":")[2])
+
+
+def written_by(machine: Machine, *, gid: int) -> list[str]:
+    """What a user can write in the installation, all but the environments."""
+    looked = ["-path", "/opt/conda/envs/*", "-prune", "-o", "!", "-type", "l", "-writable", "-print"]
+    return as_user(machine, "find", "/opt/conda", *looked, gid=gid).stdout.split()
+
+
+def test_members_make_environments_and_change_nothing_that_root_runs(
+    play: Play, machine: Machine, stand_ins: StandIns
+) -> None:
+    member, stranger = member_gid(machine), 65534
+    changes(play(**USERS))
+    machine.run("install", "-d", "-o", "65534", "/opt/home")
+    machine.run("install", "-m", "0600", "/dev/null", "/opt/secret")
+    assert written_by(machine, gid=member) == ["/opt/conda/envs"]
+    assert written_by(machine, gid=stranger) == []
+
+    create = ["/opt/conda/bin/conda", "create", "--yes", "--override-channels", "-c", stand_ins.channel]
+    made = as_user(machine, *create, "-p", "/opt/conda/envs/mine", "python", gid=member)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert machine.run("stat", "-c", "%G", "/opt/conda/envs/mine").stdout == "users\n"
+    as_user(machine, "ln", "-s", "/opt/secret", "/opt/conda/envs/link", gid=member)
+    assert changes(play(**USERS)) == 0
+    assert machine.run("stat", "-c", "%U %a", "/opt/secret").stdout == "root 600\n"
+
+    assert changes(play(**OPT)) > 0
+    assert written_by(machine, gid=member) == []
+    assert machine.run("ls", "/opt/conda/envs/mine/bin/python").returncode == 0
+
+
+def test_an_installation_that_was_open_to_its_group_is_closed(play: Play, machine: Machine) -> None:
+    changes(play(**OPT))
+    machine.run("chgrp", "-R", "users", "/opt/conda")
+    machine.run("chmod", "-R", "g+rwX", "/opt/conda")
+    machine.run("chown", "65534", "/opt/conda/bin/conda")
+    machine.run("install", "-m", "0660", "-g", "users", "/dev/null", "/opt/secret")
+    for link in ("/opt/conda/etc/link", "/opt/conda/envs/.conda_envs_dir_test"):
+        machine.run("ln", "-sf", "/opt/secret", link)
+    assert changes(play("--check", **USERS)) > 0
+    assert machine.run("stat", "-c", "%G", "/opt/conda/bin/conda").stdout == "users\n", "check mode changes nothing"
+    assert changes(play(**USERS)) > 0
+    assert written_by(machine, gid=member_gid(machine)) == ["/opt/conda/envs"]
+    assert machine.run("stat", "-c", "%U %G %a", "/opt/secret").stdout == "root users 660\n"
+    assert changes(play(**USERS)) == 0
+
+
+def test_a_folder_that_was_there_stays_as_it_was(play: Play, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder, owner, mode in ((ours, 0, 0o711), (theirs, 65534, 0o2775)):
+        folder.mkdir()
+        os.chown(folder, owner, 100)
+        folder.chmod(mode)
+    changes(play(anaconda_prefix=str(ours / "conda"), anaconda_shell=False))
+    said = refusal(play(anaconda_prefix=str(theirs / "conda"), anaconda_shell=False))
+    assert f"{theirs} can be written by others than root" in said
+    standing = [
+        (folder.stat().st_uid, folder.stat().st_gid, folder.stat().st_mode & 0o7777) for folder in (ours, theirs)
+    ]
+    assert standing == [(0, 100, 0o711), (65534, 100, 0o2775)]
 
 
 def test_a_second_installation_stands_beside_the_first_and_goes_alone(

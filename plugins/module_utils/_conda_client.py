@@ -37,6 +37,7 @@ REMEDIES = {
     "disk": "Free space where the environment and the client's package cache lie.",
     "checksum": "The file at that address is not what was promised: check the mirror, or renew the lock.",
     "permission": "Run as a user who may write there (become: true), or choose another prefix.",
+    "exposed": "Leave it to root alone (chown root, chmod go-w), or choose a place that only root can write.",
     "damaged": "Run 'conda clean --packages' to empty the client's package cache, and try again.",
     "client": "See the client's own words above.",
 }

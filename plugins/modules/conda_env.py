@@ -17,6 +17,7 @@ description:
   - Every version of an environment is built in a directory of its own, C(<prefix>-<digest>), and O(prefix) is a link
     that is swung to it in one step when it is complete. A failed or killed run leaves the last version in use, and the
     next run clears away what is unfinished. Going back to an earlier declaration is a change of the link.
+  - As root it runs no client that others can write, and builds nothing in a folder where they can.
   - What C(uv) unpacks is linked into the versions from C(.wheels) beside them, so that the next one fetches only what
     is new. What was changed there is found by its hash and fetched anew, what no version has any more is removed.
 options:
@@ -238,6 +239,7 @@ from ansible_collections.gpulab.workstation.plugins.module_utils._conda_plan imp
     public,
     read_request,
 )
+from ansible_collections.gpulab.workstation.plugins.module_utils._writers import others_may_change
 
 DECLARATION = ("channels", "packages", "pip_packages", "environment", "lock", "pip_lock", "virtual_packages")
 DEFAULT_CLIENT = os.path.join(DEFAULT_PREFIX, "bin", "conda")
@@ -272,7 +274,16 @@ def client_for(module: AnsibleModule) -> Client:
     if not executable and not module.check_mode:
         missing = named or "conda, mamba or micromamba"
         raise CondaError(f"there is no {missing} here: install one, for instance with the role anaconda", kind="client")
-    return Client(executable=executable or DEFAULT_CLIENT, accept_tos=module.params["accept_tos"])
+    return Client(executable=not_exposed(executable or DEFAULT_CLIENT), accept_tos=module.params["accept_tos"])
+
+
+def not_exposed(path: str) -> str:
+    """Return ``path``, where root is about to run or build something, if only root can write it. Raises CondaError."""
+    shared = others_may_change(path) if os.geteuid() == 0 else []
+    if shared:
+        message = f"others than root may change {', '.join(shared)}, and what root runs must not lie there"
+        raise CondaError(message, kind="exposed")
+    return path
 
 
 def prefix_of(module: AnsibleModule) -> str:
@@ -291,6 +302,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
     declared = {name: params[name] for name in DECLARATION}
     request = Request() if params["state"] == "absent" else read_request(**declared)
     environment = _conda_env.Environment(prefix_of(module))
+    not_exposed(environment.parent)
 
     def pip() -> Pip:
         uv = find_uv(params["uv_executable"], beside=client_for(module).root)

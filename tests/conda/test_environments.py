@@ -173,6 +173,22 @@ def test_a_file_that_is_not_the_locked_one_is_refused(conda_env: Module, only_wh
     assert not any(name.startswith("again") for name in siblings(tmp_path / "tf"))
 
 
+def test_root_neither_runs_nor_builds_where_others_can_write(conda_env: Module, conda: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("NOT CHECKED: only root can give a folder away")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, 0, 100)
+    shared.chmod(0o2775)
+    refused = conda_env(packages=["python"], prefix=shared / "tf")
+    assert refused["error"]["kind"] == "exposed" and f"others than root may change {shared}" in refused["msg"]
+    assert not list(shared.iterdir())
+    (shared / "conda").symlink_to(conda)
+    refused = conda_env(packages=["python"], executable=shared / "conda")
+    assert refused["error"]["kind"] == "exposed"
+    assert siblings(tmp_path / "tf") == {"shared"}
+
+
 @pytest.mark.parametrize(
     ("parameters", "kind"),
     [
@@ -196,7 +212,7 @@ def test_a_refusal_is_named_and_leaves_the_last_version_in_use(
 def test_a_full_disk_is_named_and_nothing_is_left_on_it(conda_env: Module, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    script = 'mount -t tmpfs -o size=8m none "$0" && "$@"; ls -A "$0" >&2'
+    script = 'mount -t tmpfs -o size=8m,mode=755 none "$0" && "$@"; ls -A "$0" >&2'
     process = conda_env.start(
         under=["unshare", "--mount", "sh", "-c", script, small], prefix=small / "tf", packages=OLD
     )

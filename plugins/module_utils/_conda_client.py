@@ -31,7 +31,11 @@ REMEDIES = {
         "Miniforge and conda-forge, which are free for everyone."
     ),
     "channel": "Check the channel's name or URL, and that the mirror holds a repodata.json for it.",
-    "packages": "Check the names and versions, and that one of the channels has them.",
+    "packages": "Check the names and versions, and that one of the channels, or the index as a wheel, has them.",
+    "sources": (
+        "Choose a version that has a wheel for this machine's Python: nothing is built from source, for that would run "
+        "its author's code as this user."
+    ),
     "conflict": "Loosen one of the declared versions: no set of packages satisfies all of them.",
     "network": "Check the network, the proxy and the certificates of this machine, or name a mirror as the channel.",
     "disk": "Free space where the environment and the client's package cache lie.",

@@ -45,6 +45,7 @@ _KINDS = (
         "network",
         re.compile(r"connection|resolve|timed? ?out|SSL|failed to fetch|error sending request|dns error", re.I),
     ),
+    ("sources", re.compile(r"no usable wheels|building (source distributions|from source) is disabled", re.I)),
     ("packages", re.compile(r"no matching distribution|no solution found|was not found in", re.I)),
     ("permission", re.compile(r"permission denied", re.I)),
 )
@@ -54,7 +55,8 @@ _KINDS = (
 class Pip:
     """An installer of Python distributions: uv at ``uv``, else uv from ``uv_lock`` while it is needed, else pip.
 
-    ``only_binary`` refuses what would have to be built, and so would run its author's code as this user.
+    Unless ``only_binary`` is false, what would have to be built is refused, for it would run its author's code as this
+    user.
     ``wheels`` is a folder beside the environments in which uv keeps for the next one what it fetches (see _wheels);
     without it nothing is kept.
     """
@@ -63,7 +65,7 @@ class Pip:
     uv_lock: str = ""
     wheels: str = ""
     index_url: str = ""
-    only_binary: bool = False
+    only_binary: bool = True
 
     @property
     def name(self) -> str:
@@ -85,7 +87,6 @@ class Pip:
                     file.write(f"{text}\n")
             # All users of the machine import from here and few may write: the bytecode is made now.
             command = [*self._command(prefix, "install"), "--compile-bytecode" if self.uv else "--compile"]
-            command += ["--only-binary", ":all:"] if self.only_binary else []
             with _wheels.held(self.wheels if self.uv else "") as wheels:
                 # Beside what it makes, so that files are linked and not copied.
                 command += ["--cache-dir", wheels or os.path.join(scratch, "cache")] if self.uv else []
@@ -100,9 +101,8 @@ class Pip:
         """Return a lock with the hashes that the index has for these distributions. Raises CondaError."""
         pins = "".join(f"{name}=={version}\n" for name, version in sorted(distributions.items()))
         if self.uv:
-            python = os.path.join(prefix, "bin", "python")
-            command = [self.uv, "pip", "compile", "--python", python, "--no-deps", "--no-header", "--no-annotate"]
-            lock = self._run([*command, "--quiet", "--generate-hashes", "-"], stdin=pins)
+            asked = ["--no-deps", "--no-header", "--no-annotate", "--generate-hashes", "-"]
+            lock = self._run([*self._command(prefix, "compile"), *asked], stdin=pins)
             # Of a file in a folder (find-links) uv tells no hash; pip takes one.
             return lock if _hashed(lock) else replace(self, uv="").lock(prefix, distributions)
         with tempfile.TemporaryDirectory() as scratch:
@@ -117,16 +117,18 @@ class Pip:
         lock, folder = os.path.join(scratch, "uv.txt"), os.path.join(scratch, "uv")
         with open(lock, "w", encoding="utf-8") as file:
             file.write(self.uv_lock)
-        locked = ["--require-hashes", "--only-binary", ":all:", "--requirement", lock]
-        self._run([*self._command(prefix, "install"), "--no-compile", "--target", folder, *locked], lock_fd=lock_fd)
+        command = replace(self, only_binary=True)._command(prefix, "install")
+        locked = ["--require-hashes", "--requirement", lock]
+        self._run([*command, "--no-compile", "--target", folder, *locked], lock_fd=lock_fd)
         return os.path.join(folder, "bin", "uv")
 
     def _command(self, prefix: str, verb: str) -> List[str]:
         python = os.path.join(prefix, "bin", "python")
+        wheels = ["--only-binary", ":all:"] if self.only_binary else []
         if self.uv:
             alone = ["--no-index"] if pip_setting("no-index", os.environ).lower() in _TRUE else []
-            return [self.uv, "pip", verb, "--quiet", "--python", python, *alone]
-        return [python, "-m", "pip", verb, "--quiet", "--no-input", "--disable-pip-version-check"]
+            return [self.uv, "pip", verb, "--quiet", "--python", python, *alone, *wheels]
+        return [python, "-m", "pip", verb, "--quiet", "--no-input", "--disable-pip-version-check", *wheels]
 
     def _run(self, command: Sequence[str], *, lock_fd: Optional[int] = None, stdin: str = "") -> str:
         variables = dict(os.environ)

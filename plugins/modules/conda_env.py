@@ -105,6 +105,12 @@ options:
     description: The index for pip and uv. The default is what pip is configured with on the machine.
     type: str
     default: ""
+  only_binary:
+    description:
+      - Whether pip and uv install wheels only. With V(false), what has none is built from its source, and its author's
+        code runs as the user of the task.
+    type: bool
+    default: true
   in_use:
     description:
       - Whether O(prefix) points to the version once it is complete. With V(false) it is only built, to be tried where
@@ -257,6 +263,7 @@ def argument_spec() -> Dict[str, Any]:
         "name": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "exact", "absent"], "default": "present"},
         "accept_tos": {"type": "bool", "default": False},
+        "only_binary": {"type": "bool", "default": True},
         "in_use": {"type": "bool", "default": True},
         "keep_previous": {"type": "int", "default": 1},
         **texts,
@@ -306,7 +313,13 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
 
     def pip() -> Pip:
         uv = find_uv(params["uv_executable"], beside=client_for(module).root)
-        return Pip(uv=uv, uv_lock=params["uv_lock"], wheels=environment.wheels, index_url=params["pip_index_url"])
+        return Pip(
+            uv=uv,
+            uv_lock=params["uv_lock"],
+            wheels=environment.wheels,
+            index_url=params["pip_index_url"],
+            only_binary=params["only_binary"],
+        )
 
     outcome = _conda_env.converge(
         environment,

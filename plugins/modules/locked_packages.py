@@ -108,7 +108,7 @@ def run(module: AnsibleModule) -> Dict[str, Any]:
     if module.check_mode:
         wanted = [*locked_requirements(params["lock"]), *params["packages"]]
         return told(before, [text for text in wanted if not requirement_holds(text.partition(";")[0], before)])
-    pip = Pip(uv_lock=params["uv_lock"], index_url=params["index_url"], only_binary=True)
+    pip = Pip(uv_lock=params["uv_lock"], index_url=params["index_url"])
     with alone_in(os.path.dirname(os.path.abspath(params["prefix"]))) as lock_fd:
         if params["python"]:
             make(params["prefix"], python=params["python"], lock_fd=lock_fd)

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -171,6 +172,28 @@ def test_a_file_that_is_not_the_locked_one_is_refused(conda_env: Module, only_wh
     refused = conda_env(prefix=tmp_path / "again", packages=["python"], pip_lock=pip_lock)
     assert refused["error"]["kind"] == "checksum"
     assert not any(name.startswith("again") for name in siblings(tmp_path / "tf"))
+
+
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+def test_nothing_is_built_from_source_unless_it_is_asked_for(
+    conda_env: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    canary, source = tmp_path / "canary", tmp_path / "index" / "tinysource-1.0"
+    source.mkdir(parents=True)
+    (source / "author.py").write_text(f"open({str(canary)!r}, 'w').close()\n")
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "author"\nbackend-path = ["."]\n'
+    )
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: tinysource\nVersion: 1.0\n")
+    with tarfile.open(tmp_path / "index" / "tinysource-1.0.tar.gz", "w:gz") as archive:
+        archive.add(source, arcname=source.name)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PATH", os.environ["PATH"] if tool == "uv" else "/usr/bin:/bin")
+    refused = conda_env(packages=["python"], pip_packages=["tinysource==1.0"])
+    assert refused["failed"] and refused["error"]["kind"] in ("sources", "packages"), refused
+    assert refused["msg"].startswith(f"{tool}: ")
+    assert not canary.exists()
 
 
 def test_root_neither_runs_nor_builds_where_others_can_write(conda_env: Module, conda: Path, tmp_path: Path) -> None:

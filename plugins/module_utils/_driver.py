@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.gpulab.workstation.plugins.module_utils._driver_module import ModuleFile, find_module
 from ansible_collections.gpulab.workstation.plugins.module_utils._driver_traces import Traces
+from ansible_collections.gpulab.workstation.plugins.module_utils._gpu_platform import numbers
 from ansible_collections.gpulab.workstation.plugins.module_utils._tree import Tree
 
 _VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)*")
@@ -103,13 +104,9 @@ def newer_without_module(tree: Tree, *, running: Optional[str], installed: List[
     """The kernels that a reboot may lead to and that have no module, where the running one has."""
     if running is None or find_module(tree, running) is None:
         return []
-    newer = [name for name in installed if _numbers(name) > _numbers(running)]
+    newer = [name for name in installed if numbers(name) > numbers(running)]
     bootable = [name for name in newer if tree.exists(f"lib/modules/{name}/modules.dep")]
     return [name for name in bootable if find_module(tree, name) is None]
-
-
-def _numbers(kernel: str) -> List[int]:
-    return [int(number) for number in re.findall(r"[0-9]{1,9}", kernel)]
 
 
 def _loaded(tree: Tree, banner: str) -> Optional[str]:

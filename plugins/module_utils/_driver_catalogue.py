@@ -252,7 +252,9 @@ def _nvidia_redhat(system: Mapping[str, Any], wish: Wish) -> Request:
     flavours = {"open": "kmod-nvidia-open-dkms", "proprietary": "kmod-nvidia-latest-dkms"}
     anchor = flavours.pop(wish.modules)
     names = [anchor, "nvidia-driver-cuda", "nvidia-persistenced", "nvidia-modprobe"]
-    names += ["kernel-devel-matched", "kernel-headers"]
+    # Oracle's own kernel has its headers in a package of its own.
+    headers = "kernel-uek-devel" if "uek" in wish.kernel else "kernel-devel-matched"
+    names += [headers, "kernel-headers"]
     stream = f"{STREAM_MODULE}:{wish.branch}-{'open' if wish.modules == 'open' else 'dkms'}"
     return _request(
         wish,
@@ -261,7 +263,7 @@ def _nvidia_redhat(system: Mapping[str, Any], wish: Wish) -> Request:
         absent=list(flavours.values()),
         stream=stream if _has_streams(system) else "",
         # The newest headers would bring the newest kernel along, and the one that runs would have no module.
-        exact={"kernel-devel-matched": re.sub(r"\.(x86_64|aarch64)$", "", wish.kernel)},
+        exact={headers: re.sub(r"\.(x86_64|aarch64)$", "", wish.kernel)},
     )
 
 

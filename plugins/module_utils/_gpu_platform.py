@@ -57,16 +57,23 @@ def read_platform(tree: Tree) -> Dict[str, Any]:
 
 
 def read_kernel(tree: Tree) -> Dict[str, Any]:
-    """Return the running kernel, whether its headers are there, and the kernels installed."""
+    """Return the running kernel, whether its headers are there, the kernels installed, and the one that boots next."""
     running = tree.text("proc/sys/kernel/osrelease") or None
     # With /lib a link to /usr/lib, as it is now everywhere, both are the same.
-    installed = sorted({name for place in ("lib/modules", "usr/lib/modules") for name in tree.names(place)})
+    names = {name for place in ("lib/modules", "usr/lib/modules") for name in tree.names(place)}
+    installed = sorted(names, key=lambda name: (numbers(name), name))
     return {
         "running": running,
         "headers": None if running is None else tree.exists(f"lib/modules/{running}/build/Makefile"),
         "installed": installed,
+        "boots_next": _boots_next(tree, installed),
         "newer_without_module": [],
     }
+
+
+def numbers(kernel: str) -> List[int]:
+    """Return the numbers of a kernel's release, by which a newer one is told."""
+    return [int(number) for number in re.findall(r"[0-9]{1,9}", kernel)]
 
 
 def read_nouveau(tree: Tree) -> Dict[str, Any]:
@@ -100,12 +107,16 @@ def reboot_reasons(tree: Tree, *, kernel: Dict[str, Any]) -> List[str]:
     running = kernel["running"]
     if running and kernel["installed"] and running not in kernel["installed"]:
         reasons.append(f"the modules of the running kernel {running} are gone")
-    entry = re.search(r"^saved_entry=(.*)$", tree.text("boot/grub2/grubenv") or "", re.MULTILINE)
-    # On EL the entry that boots next is named after the machine and the kernel.
-    ahead = [name for name in kernel["installed"] if entry and entry.group(1).endswith(f"-{name}")]
-    if running and ahead and running not in ahead:
-        reasons.append(f"kernel {ahead[0]} boots next, {running} runs")
+    if running and kernel["boots_next"] not in (None, running):
+        reasons.append(f"kernel {kernel['boots_next']} boots next, {running} runs")
     return reasons
+
+
+def _boots_next(tree: Tree, installed: List[str]) -> Optional[str]:
+    """Return the kernel that EL's boot loader names; Debian's and Ubuntu's take the newest, unless told otherwise."""
+    entry = re.search(r"^saved_entry=(.*)$", tree.text("boot/grub2/grubenv") or "", re.MULTILINE)
+    # The entry is named after the machine and the kernel.
+    return next((name for name in installed if entry and entry.group(1).endswith(f"-{name}")), None)
 
 
 def _virtualization(tree: Tree, dmi: str) -> Optional[str]:

@@ -303,11 +303,17 @@ driver:
     cuda: "13.0"
 kernel:
   description: >-
-    The running kernel, whether its headers are installed, the kernels that are, and the newer ones among them that
-    have no nvidia module although the running one has.
+    The running kernel, whether its headers are installed, the kernels that are, the newest one last, the one that
+    boots next where the boot loader names it, as EL's does, and the newer ones that have no nvidia module although the
+    running one has.
   returned: success
   type: dict
-  sample: {running: 6.8.0-85-generic, headers: true, installed: [6.8.0-85-generic], newer_without_module: []}
+  sample:
+    running: 6.8.0-85-generic
+    headers: true
+    installed: [6.8.0-85-generic]
+    boots_next:
+    newer_without_module: []
 dkms:
   description: What DKMS has made of NVIDIA's modules, V(added), V(built) or V(installed) for a kernel.
   returned: success

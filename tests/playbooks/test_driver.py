@@ -29,6 +29,7 @@ def machine(**changes: Any) -> dict[str, Any]:
     gpu = {
         "gpus": [{"processes": []}],
         "driver": DRIVER,
+        "kernel": {"running": "k", "boots_next": None, "installed": ["k"], "newer_without_module": []},
         "nouveau": {"loaded": False},
         "platform": {"container": None},
         "sources": {"nvml": {"answered": True}},
@@ -174,6 +175,67 @@ def test_check_mode_announces_the_reboot(tmp_path, changes, inputs, announced):
     assert "failed=0" in said, said
     assert f"changed={int(bool(announced))}" in said, said
     assert announced in said if announced else "reboot for" not in said, said
+
+
+def start_of(folder: Path, variables: dict[str, Any]) -> str:
+    start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}
+    return play(folder, variables, {"ansible.builtin.include_role": start})
+
+
+NEWER = {"running": "k", "boots_next": None, "installed": ["k", "k2"], "newer_without_module": ["k2"]}
+NEWER_UNUSED = {**NEWER, "boots_next": "k"}
+NEWEST_HAS_IT = {**NEWER, "installed": ["k", "k2", "k3"]}
+REFUSED = "Kernel k2 boots next, and has no module of driver 580.95.05. Reboot into it first, then run this again."
+
+
+@pytest.mark.parametrize(
+    ("kernel", "inputs", "refused"),
+    [
+        pytest.param(NEWER, {}, True, id="a newer kernel boots next"),
+        pytest.param(NEWER_UNUSED, {}, False, id="the boot loader keeps to the running one"),
+        pytest.param(NEWEST_HAS_IT, {}, False, id="the newest one has it"),
+        pytest.param(NEWER, {"nvidia_driver_kernel": "k"}, False, id="a person says which kernel boots"),
+        pytest.param(NEWER, {"nvidia_driver_reboot": "never"}, False, id="a person restarts"),
+    ],
+)
+def test_no_machine_is_rebooted_into_a_kernel_without_the_driver(tmp_path, kernel, inputs, refused):
+    said = start_of(tmp_path, {**machine(**OLD_ONE_RUNS, kernel=kernel), **inputs})
+    assert (REFUSED in said) is refused, said
+    assert (f"needs a reboot for driver {VERSION}" in said) is not refused, said
+
+
+NEXT = {"running": "k", "boots_next": "k2", "installed": ["k", "k2"], "newer_without_module": []}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "inputs", "made_for"),
+    [
+        (NEWER, {}, "k"),
+        (NEXT, {}, "k2"),
+        (NEXT, {"nvidia_driver_kernel": "k3"}, "k3"),
+        ({**NEXT, "running": "k2"}, {}, "k2"),
+    ],
+    ids=["the running one", "the next one", "the one that is asked for", "the next one once it runs"],
+)
+def test_the_modules_are_for_the_kernel_that_boots_next(tmp_path, kernel, inputs, made_for):
+    tell = {"ansible.builtin.debug": {"msg": "made for {{ __nvidia_driver_kernel }}."}}
+    assert f"made for {made_for}." in play(tmp_path, {**machine(kernel=kernel), **inputs}, tell)
+
+
+LOADS_NEXT = {**SILENT, "kernel": NEXT, "driver": {**DRIVER, "loaded": None, "module_file": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reboots"),
+    [
+        pytest.param(LOADS_NEXT, True, id="only that one has the module"),
+        pytest.param({"kernel": NEXT}, False, id="the driver runs in this one as well"),
+        pytest.param({**UNLOADED, "kernel": NEXT}, False, id="this one can load it as well"),
+    ],
+)
+def test_a_kernel_that_waits_is_no_reason_to_reboot_where_the_driver_can_run_now(tmp_path, changes, reboots):
+    said = start_of(tmp_path, machine(**changes))
+    assert (f"needs a reboot for driver {VERSION}" in said) is reboots, said
 
 
 @pytest.mark.parametrize("runs", [OLD_ONE_RUNS, OTHER_FLAVOUR_RUNS], ids=["another version", "the other flavour"])

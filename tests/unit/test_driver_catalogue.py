@@ -19,6 +19,7 @@ SYSTEMS: Dict[str, Dict[str, str]] = {
     "debian13": {"id": "debian", "version": "13", "family": "debian", "name": "Debian 13"},
     "ubuntu2404": {"id": "ubuntu", "version": "24.04", "family": "debian", "name": "Ubuntu 24.04"},
     "rocky9": {"id": "rocky", "version": "9.5", "family": "redhat", "name": "Rocky Linux 9.5"},
+    "oracle9": {"id": "ol", "version": "9.5", "family": "redhat", "name": "Oracle Linux Server 9.5"},
     "rhel10": {"id": "rhel", "version": "10.0", "family": "redhat", "name": "RHEL 10"},
 }
 ARCHIVE = {"source": "distribution"}
@@ -84,6 +85,12 @@ def test_headers_come_for_the_wanted_kernel_and_for_the_ones_after_it() -> None:
 def test_el_s_headers_are_those_of_the_wanted_kernel() -> None:
     exact = _request("rocky9", kernel="5.14.0-570.12.1.el9_6.x86_64").exact
     assert exact == {"kernel-devel-matched": "5.14.0-570.12.1.el9_6"}
+
+
+def test_oracle_s_own_kernel_has_headers_of_its_own_name() -> None:
+    request = _request("oracle9", kernel="5.15.0-300.163.18.el9uek.x86_64")
+    assert request.exact == {"kernel-uek-devel": "5.15.0-300.163.18.el9uek"}
+    assert "kernel-uek-devel" in request.choices[0] and "kernel-devel-matched" not in request.choices[0]
 
 
 def test_precompiled_modules_are_preferred_and_dkms_is_the_way_out() -> None:

@@ -197,7 +197,9 @@ def test_dkms_that_cannot_build_for_want_of_headers_says_both(tmp_path: Path) ->
 def test_a_newer_kernel_without_a_module_is_seen_before_the_reboot_into_it(well: MachineTree) -> None:
     well.write("lib/modules/6.8.0-90-generic/modules.dep", "kernel/fs/ext4/ext4.ko:\n")
     well.write("lib/modules/6.8.0-79-generic/modules.dep", "kernel/fs/ext4/ext4.ko:\n")
+    well.write("lib/modules/6.8.0-101-generic/modules.dep", "updates/dkms/nvidia.ko:\n")
     answer = seen(well)
+    assert answer["kernel"]["installed"][-1] == "6.8.0-101-generic", "the newest is the last"
     assert answer["kernel"]["newer_without_module"] == ["6.8.0-90-generic"]
     assert "next_kernel_without_module" in codes(answer)
 
@@ -270,7 +272,9 @@ def test_reboot_pending_by_the_kernel_that_el_boots_next(tmp_path: Path) -> None
     machine = MachineTree(tmp_path).kernel("5.14.0-503.11.1.el9_5.x86_64")
     machine.write("lib/modules/5.14.0-570.12.1.el9_6.x86_64/modules.dep", "")
     machine.write("boot/grub2/grubenv", "# GRUB\nsaved_entry=0123abcd-5.14.0-570.12.1.el9_6.x86_64\nboot_success=1\n")
-    assert seen(machine)["reboot_reasons"] == [
+    answer = seen(machine)
+    assert answer["kernel"]["boots_next"] == "5.14.0-570.12.1.el9_6.x86_64"
+    assert answer["reboot_reasons"] == [
         "kernel 5.14.0-570.12.1.el9_6.x86_64 boots next, 5.14.0-503.11.1.el9_5.x86_64 runs"
     ]
 

@@ -15,6 +15,7 @@ from support.pci_tree import MachineTree
 CHECKOUT = Path(__file__).parents[2]
 VERSION = "580.95.05"
 INPUTS = role_inputs.defaults("nvidia_driver")
+GPU = {"index": 0, "persistence": True, "processes": []}
 DRIVER = {
     "installed": VERSION,
     "loaded": VERSION,
@@ -27,7 +28,7 @@ DRIVER = {
 def machine(**changes: Any) -> dict[str, Any]:
     """What the role knows of a machine whose driver is as it left it, but for ``changes`` in gpu_info."""
     gpu = {
-        "gpus": [{"processes": []}],
+        "gpus": [GPU],
         "driver": DRIVER,
         "kernel": {"running": "k", "boots_next": None, "installed": ["k"], "newer_without_module": []},
         "nouveau": {"loaded": False},
@@ -180,6 +181,47 @@ def test_check_mode_announces_the_reboot(tmp_path, changes, inputs, announced):
 def start_of(folder: Path, variables: dict[str, Any]) -> str:
     start = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "start"}
     return play(folder, variables, {"ansible.builtin.include_role": start})
+
+
+LAPSED = {"gpus": [GPU, {**GPU, "index": 1, "persistence": False}]}
+NOT_TOLD = {"gpus": [{**GPU, "persistence": None}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "inputs", "as_asked"),
+    [
+        pytest.param(LAPSED, {}, False, id="off"),
+        pytest.param(NOT_TOLD, {}, True, id="not told of"),
+        pytest.param(LAPSED, {"nvidia_driver_persistence": False}, True, id="off and not asked for"),
+    ],
+)
+def test_persistence_mode_is_on_where_it_is_asked_for(tmp_path, changes, inputs, as_asked):
+    variables = machine(**changes)
+    variables["__nvidia_driver_stack"]["components"]["nvidia_driver"]["inputs"] = {**INPUTS, **inputs}
+    tell = {"ansible.builtin.debug": {"msg": "as asked: {{ __nvidia_driver_as_asked | bool }}"}}
+    check = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "persistence"}
+    said = play(tmp_path, {**variables, **inputs}, tell, {"ansible.builtin.include_role": check})
+    assert f"as asked: {as_asked}" in said, said
+    assert ("persistence mode is off on GPU 1." in said) is not as_asked, said
+
+
+JOB = {**GPU, "processes": [{"pid": 7, "user": "ada", "name": "train", "kind": "compute"}]}
+ENDS_IT = "changing the driver would end train of ada"
+
+
+@pytest.mark.parametrize(
+    ("receipt", "ends_it"),
+    [
+        pytest.param({"details": {"replaced": "570.1-1"}}, False, id="only to be recorded"),
+        pytest.param({"intact": False}, True, id="to be changed"),
+    ],
+)
+def test_a_job_is_in_the_way_only_of_what_would_end_it(tmp_path, receipt, ends_it):
+    variables = machine(gpus=[JOB])
+    variables["__nvidia_driver_stack"]["components"]["nvidia_driver"] |= receipt
+    idle = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "idle"}
+    said = play(tmp_path, variables, {"ansible.builtin.include_role": idle})
+    assert (ENDS_IT in said) is ends_it, said
 
 
 NEWER = {"running": "k", "boots_next": None, "installed": ["k", "k2"], "newer_without_module": ["k2"]}

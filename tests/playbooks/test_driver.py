@@ -19,6 +19,7 @@ GPU = {"index": 0, "persistence": True, "processes": []}
 DRIVER = {
     "installed": VERSION,
     "loaded": VERSION,
+    "package": "nvidia-open",
     "module_file": "/lib/modules/k/nvidia.ko",
     "module_flavour": "open",
     "modules": "open",
@@ -32,7 +33,7 @@ def machine(**changes: Any) -> dict[str, Any]:
         "driver": DRIVER,
         "kernel": {"running": "k", "boots_next": None, "installed": ["k"], "newer_without_module": []},
         "nouveau": {"loaded": False},
-        "platform": {"container": None},
+        "platform": {"container": None, "wsl": False},
         "sources": {"nvml": {"answered": True}},
         **changes,
     }
@@ -80,7 +81,9 @@ OTHER_FLAVOUR_RUNS = {"driver": {**DRIVER, "modules": "proprietary"}}
         pytest.param(OTHER_FLAVOUR_RUNS, "if_needed", False, id="the other flavour runs"),
         pytest.param(OTHER_FLAVOUR_RUNS, "never", True, id="the other flavour runs and a person restarts"),
         pytest.param({**UNLOADED, "gpus": []}, "if_needed", True, id="an image without a GPU"),
-        pytest.param({**UNLOADED, "platform": {"container": "docker"}}, "if_needed", True, id="a container"),
+        pytest.param(
+            {**UNLOADED, "platform": {"container": "docker", "wsl": False}}, "if_needed", True, id="a container"
+        ),
     ],
 )
 def test_a_driver_is_left_alone_only_where_it_serves(tmp_path, changes, reboot, as_asked):
@@ -222,6 +225,24 @@ def test_a_job_is_in_the_way_only_of_what_would_end_it(tmp_path, receipt, ends_i
     idle = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "idle"}
     said = play(tmp_path, variables, {"ansible.builtin.include_role": idle})
     assert (ENDS_IT in said) is ends_it, said
+
+
+BY_HAND = {"driver": {**DRIVER, "package": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        pytest.param(BY_HAND, True, id="of NVIDIA's installer"),
+        pytest.param({}, False, id="of packages"),
+        pytest.param({**BY_HAND, "platform": {"container": "docker", "wsl": False}}, False, id="of a container's host"),
+        pytest.param({**BY_HAND, "platform": {"container": None, "wsl": True}}, False, id="of Windows"),
+    ],
+)
+def test_a_driver_that_no_package_brought_is_not_removed_by_a_reboot(tmp_path, changes, refused):
+    absent = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "absent"}
+    said = play(tmp_path, machine(**changes), {"ansible.builtin.include_role": absent})
+    assert ("run nvidia-uninstall there, then run this again" in said) is refused, said
 
 
 NEWER = {"running": "k", "boots_next": None, "installed": ["k", "k2"], "newer_without_module": ["k2"]}

@@ -63,6 +63,7 @@ def read_kernel(tree: Tree) -> Dict[str, Any]:
     names = {name for place in ("lib/modules", "usr/lib/modules") for name in tree.names(place)}
     installed = sorted(names, key=lambda name: (numbers(name), name))
     return {
+        "boot_id": tree.text("proc/sys/kernel/random/boot_id") or None,
         "running": running,
         "headers": None if running is None else tree.exists(f"lib/modules/{running}/build/Makefile"),
         "installed": installed,

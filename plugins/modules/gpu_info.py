@@ -305,10 +305,11 @@ kernel:
   description: >-
     The running kernel, whether its headers are installed, the kernels that are, the newest one last, the one that
     boots next where the boot loader names it, as EL's does, and the newer ones that have no nvidia module although the
-    running one has.
+    running one has. C(boot_id) is another one at each boot.
   returned: success
   type: dict
   sample:
+    boot_id: 1f0c8f9e-6f0e-4c43-8f0a-2f4b0f5f9a51
     running: 6.8.0-85-generic
     headers: true
     installed: [6.8.0-85-generic]

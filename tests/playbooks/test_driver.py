@@ -31,7 +31,13 @@ def machine(**changes: Any) -> dict[str, Any]:
     gpu = {
         "gpus": [GPU],
         "driver": DRIVER,
-        "kernel": {"running": "k", "boots_next": None, "installed": ["k"], "newer_without_module": []},
+        "kernel": {
+            "boot_id": "another",
+            "running": "k",
+            "boots_next": None,
+            "installed": ["k"],
+            "newer_without_module": [],
+        },
         "nouveau": {"loaded": False},
         "platform": {"container": None, "wsl": False},
         "sources": {"nvml": {"answered": True}},
@@ -225,6 +231,18 @@ def test_a_job_is_in_the_way_only_of_what_would_end_it(tmp_path, receipt, ends_i
     idle = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "idle"}
     said = play(tmp_path, variables, {"ansible.builtin.include_role": idle})
     assert (ENDS_IT in said) is ends_it, said
+
+
+HERE = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@pytest.mark.parametrize(("boot_id", "same"), [(HERE, True), ("another", False)])
+@pytest.mark.parametrize("connection", ["local", "ssh"])
+def test_the_controller_is_known_however_it_is_reached(tmp_path, boot_id, same, connection):
+    variables = machine(kernel={"boot_id": boot_id})
+    tell = {"ansible.builtin.debug": {"msg": "on the controller: {{ __nvidia_driver_on_controller }}"}}
+    said = play(tmp_path, {**variables, "ansible_connection": connection}, tell)
+    assert f"on the controller: {same}" in said, said
 
 
 BY_HAND = {"driver": {**DRIVER, "package": None}}

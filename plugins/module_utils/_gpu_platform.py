@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.gpulab.workstation.plugins.module_utils._dkms import configured_keys
 from ansible_collections.gpulab.workstation.plugins.module_utils._tree import Tree
 
 _EFIVARS = "sys/firmware/efi/efivars"
 _SECURE_BOOT = f"{_EFIVARS}/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 _SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
 
-# The certificate whose key signs modules built on this machine: Ubuntu's place, then DKMS's own.
+# The certificate whose key signs modules built here where DKMS is told of no other: Ubuntu's place, then DKMS's own.
 _CERTIFICATES = ("var/lib/shim-signed/mok/MOK.der", "var/lib/dkms/mok.pub")
 
 # DMI vendor or product -> hypervisor, in systemd's words.
@@ -91,7 +92,9 @@ def fabric_manager_runs(tree: Tree) -> bool:
 
 def read_secure_boot(tree: Tree, *, container: Optional[str]) -> Dict[str, Any]:
     """Return Secure Boot's state, and whether the key that signs modules built here is enrolled."""
-    certificate = next((place for place in _CERTIFICATES if tree.exists(place)), None)
+    configured = configured_keys(tree)
+    places = (configured[1].lstrip("/"),) if configured else _CERTIFICATES
+    certificate = next((place for place in places if tree.exists(place)), None)
     return {
         "state": _secure_boot(tree, container),
         "certificate": f"/{certificate}" if certificate else None,

@@ -11,6 +11,7 @@ short_description: Bring the key that signs this machine's kernel modules before
 version_added: "1.0.0"
 description:
   - Where Secure Boot is on, makes the machine's key for kernel modules if there is none, and stages its enrolment.
+  - A key that C(/etc/dkms/framework.conf) or C(framework.conf.d) names is the one to be enrolled, and is never made.
   - The enrolment itself is confirmed by a person at the console at the next boot, with a password for this one time.
   - Does nothing where Secure Boot is off, or the key is enrolled.
 options:
@@ -65,14 +66,21 @@ import secrets
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils import _secure_boot
+from ansible_collections.gpulab.workstation.plugins.module_utils._dkms import configured_keys
 from ansible_collections.gpulab.workstation.plugins.module_utils._package_managers import quiet_runner
 from ansible_collections.gpulab.workstation.plugins.module_utils._system import read_system
+from ansible_collections.gpulab.workstation.plugins.module_utils._tree import Tree
 
 # Ten digits are typed without a mistake on a keyboard of any layout.
 PASSWORD_DIGITS = 10
 AHEAD = (
     "Secure Boot is on: a person has to confirm at the console that the key which signs the driver is to be trusted."
     " The run brings the driver, says what to do there, and stops; the next one goes on."
+)
+
+MISSING = (
+    "Secure Boot is on, and DKMS is told in /etc/dkms to sign with a key of your own, of which {missing} is not there."
+    " Bring it, or take the setting out and let the machine have a key made for it."
 )
 
 
@@ -121,8 +129,12 @@ def main() -> None:
     if module.get_bin_path("mokutil") is None:
         module.exit_json(changed=False, state=None, enrolled=False, certificate=None, instruction="")
     system = read_system(places=())
-    key, certificate = _secure_boot.KEYS.get(system["id"], _secure_boot.KEYS["other"])
+    configured = configured_keys(Tree("/"))
+    key, certificate = configured or _secure_boot.KEYS.get(system["id"], _secure_boot.KEYS["other"])
     situation = _situation(quiet_runner(module), certificate)
+    missing = [path for path in configured or () if not (path.startswith("pkcs11:") or os.path.exists(path))]
+    if missing and situation.state == "enabled":
+        module.fail_json(msg=MISSING.format(missing=missing[0]))
     todo = _secure_boot.steps(situation)
     password = module.params["password"] or "".join(secrets.choice("0123456789") for _digit in range(PASSWORD_DIGITS))
     if not module.check_mode:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import List
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, List, cast
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gpulab.workstation.plugins.module_utils import _secure_boot
+from ansible_collections.gpulab.workstation.plugins.module_utils._dkms import configured_keys
+from ansible_collections.gpulab.workstation.plugins.module_utils._gpu_platform import read_secure_boot
 from ansible_collections.gpulab.workstation.plugins.module_utils._secure_boot import Situation, steps
+from ansible_collections.gpulab.workstation.plugins.module_utils._tree import Tree
+from ansible_collections.gpulab.workstation.plugins.modules import secure_boot_key
+from support.pci_tree import EFIVARS, SHIM, MachineTree
 
 CERTIFICATE = "/var/lib/dkms/mok.pub"
+LAB = ("/root/lab.key", "/root/lab.der")
+BOTH = 'mok_signing_key="/root/lab.key"\nmok_certificate="/root/lab.der"\n'
 
 
 @pytest.mark.parametrize(
@@ -52,3 +62,66 @@ def test_the_instruction_says_where_to_go_and_what_to_type() -> None:
     text = _secure_boot.instruction(password="0123456789", host="ws1")
     assert "ws1" in text and "0123456789" in text and "Enroll MOK" in text
     assert "was shown" in _secure_boot.instruction(password="", host="ws1")
+
+
+# ---- a key of the lab's own, as DKMS is told of it
+
+
+@pytest.mark.parametrize(
+    ("files", "keys"),
+    [
+        ({}, None),
+        ({"framework.conf": '# mok_signing_key="/root/mok.key"\n'}, None),
+        ({"framework.conf": "mok_signing_key=/root/lab.key\nmok_certificate='/root/lab.der' # ours\n"}, LAB),
+        ({"framework.conf": "mok_signing_key=/x\n", "framework.conf.d/lab.conf": BOTH, "framework.conf.d/x": "#"}, LAB),
+        ({"framework.conf": 'mok_signing_key="/root/lab.key"\n'}, ("/root/lab.key", CERTIFICATE)),
+        ({"framework.conf": 'mok_signing_key="pkcs11:object=lab"\n'}, ("pkcs11:object=lab", CERTIFICATE)),
+    ],
+)
+def test_the_key_that_dkms_is_told_to_sign_with_is_known(tmp_path: Path, files: Dict[str, str], keys: Any) -> None:
+    machine = MachineTree(tmp_path)
+    for name, text in files.items():
+        machine.write(f"etc/dkms/{name}", text)
+    assert configured_keys(Tree(str(machine.root))) == keys
+
+
+def test_gpu_info_tells_of_that_key_s_certificate(tmp_path: Path) -> None:
+    machine = MachineTree(tmp_path).write("var/lib/dkms/mok.pub", "another").write("root/lab.der", "ours")
+    machine.write("etc/dkms/framework.conf", BOTH).secure_boot(enabled=True)
+    machine.write(f"{EFIVARS}/MokListRT-{SHIM}", "… ours …")
+    found = read_secure_boot(Tree(str(machine.root)), container=None)
+    assert (found["certificate"], found["enrolled"]) == ("/root/lab.der", True)
+
+
+@pytest.fixture
+def ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Dict[str, Any]]:
+    """The module itself, under Secure Boot, where DKMS is told of a key whose files are ``there``."""
+
+    def run(there: List[str]) -> Dict[str, Any]:
+        key, certificate = str(tmp_path / "lab.key"), str(tmp_path / "lab.der")
+        for name in there:
+            (tmp_path / name).write_text("")
+        says = {"--sb-state": "SecureBoot enabled", "--test-key": f"{certificate} is not enrolled"}
+        monkeypatch.setattr(secure_boot_key, "configured_keys", lambda _tree: (key, certificate))
+        monkeypatch.setattr(secure_boot_key, "quiet_runner", lambda _module: lambda argv: (0, says[argv[1]], ""))
+        monkeypatch.setattr(secure_boot_key.AnsibleModule, "get_bin_path", lambda *_names: "/usr/bin/mokutil")
+        with patch_module_args({"_ansible_check_mode": True}), pytest.raises(SystemExit):
+            secure_boot_key.main()
+        return cast(Dict[str, Any], json.loads(capsys.readouterr().out))
+
+    return run
+
+
+def test_a_key_of_the_lab_s_own_is_the_one_to_be_enrolled(ask: Callable[..., Dict[str, Any]]) -> None:
+    answer = ask(["lab.key", "lab.der"])
+    assert answer["certificate"].endswith("/lab.der") and answer["changed"]
+
+
+@pytest.mark.parametrize(("there", "missing"), [(["lab.key"], "lab.der"), (["lab.der"], "lab.key")])
+def test_a_key_of_the_lab_s_own_is_never_made(
+    ask: Callable[..., Dict[str, Any]], there: List[str], missing: str
+) -> None:
+    answer = ask(there)
+    assert answer["failed"] and f"/{missing} is not there" in answer["msg"]

@@ -95,9 +95,10 @@ def wheels(component: str, system: System, given: Mapping[str, Any]) -> Iterator
         yield Path(role("__tensorflow_lock")).read_text()
         yield (ROLES / "tensorflow/files/locks/uv.txt").read_text()
     elif component == "cudnn" and role("cudnn_source") == "wheel":
-        if not role("__cudnn_digests"):
+        known = {"__cudnn_stack": {"system": system.facts}}
+        if not role("__cudnn_digest", **known):
             raise PackageError(f"The role cudnn knows no digest of {role('__cudnn_wheel')} {role('cudnn_version')}.")
-        yield role("__cudnn_requirement")
+        yield role("__cudnn_requirement", **known)
 
 
 def python(components: Iterable[str], system: System, given: Mapping[str, Any]) -> str:

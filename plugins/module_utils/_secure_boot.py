@@ -38,12 +38,15 @@ class Situation:
     staged: bool = False
 
 
-def steps(situation: Situation) -> List[str]:
-    """Return what is to be done, in order: "make" a key, "stage" its enrolment, "confirm" it at the console."""
+def steps(situation: Situation, *, enrol: bool) -> List[str]:
+    """Return what is to be done, in order: "make" a key, "stage" its enrolment, "confirm" it at the console.
+
+    Without ``enrol`` there is to be a key, and nobody has to trust it yet.
+    """
     if situation.state != "enabled" or situation.enrolled:
         return []
     todo = [] if situation.certificate else ["make"]
-    return [*todo, *([] if situation.staged else ["stage"]), "confirm"]
+    return [*todo, *(["stage"] if enrol and not situation.staged else []), *(["confirm"] if enrol else [])]
 
 
 def parse_state(text: str) -> Optional[str]:

@@ -136,6 +136,13 @@ packages:
   returned: success
   type: dict
   sample: {nvidia-smi: 535.261.03-1}
+builds:
+  description:
+    - Whether a package of the driver has DKMS build its modules on the machine, to be signed by the machine's own key.
+      Others come compiled, and signed by the distribution.
+  returned: success
+  type: bool
+  sample: false
 install:
   description: Packages that were, or would be, installed or brought to another version.
   returned: success
@@ -235,7 +242,9 @@ def main() -> None:
         replaced = _replaced(_driver(before), _driver(manager.installed()))
         module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.replaced()))
     replaced = _replaced(outcome.before, outcome.after) or bool(outcome.repaired)
-    module.exit_json(**{**outcome.result(), "replaced": replaced, "previous": _version(driver.replaced())})
+    builds = any("dkms" in name for name in outcome.after)
+    told = {"replaced": replaced, "previous": _version(driver.replaced()), "builds": builds}
+    module.exit_json(**{**outcome.result(), **told})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,12 @@ description:
   - The enrolment itself is confirmed by a person at the console at the next boot, with a password for this one time.
   - Does nothing where Secure Boot is off, or the key is enrolled.
 options:
+  enrol:
+    description:
+      - Whether the firmware is to trust the key. With V(false) the key is made, for what is built next to be signed
+        with it, and no enrolment is staged.
+    type: bool
+    default: true
   password:
     description: The password to type at the console; made up when empty, and returned either way.
     type: str
@@ -22,7 +28,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether an enrolment would be staged, and warns of the way to the console.
+    description: Says whether a key would be made or its enrolment staged, and warns of the way to the console.
   diff_mode:
     support: none
     description: There is nothing to compare.
@@ -33,7 +39,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have the key that signs the driver trusted
+- name: Have a key to sign the driver with
+  gpulab.workstation.secure_boot_key:
+    enrol: false
+
+- name: Have the key that signed the driver trusted
   gpulab.workstation.secure_boot_key:
   register: key
 """
@@ -122,7 +132,10 @@ def main() -> None:
     # What is written is for all to read and for root to change, whatever mask the administrator works with.
     os.umask(0o022)
     module = AnsibleModule(
-        argument_spec={"password": {"type": "str", "default": "", "no_log": True}},
+        argument_spec={
+            "enrol": {"type": "bool", "default": True},
+            "password": {"type": "str", "default": "", "no_log": True},
+        },
         supports_check_mode=True,
     )
     # Without mokutil there is no Secure Boot to speak of: shim and the package come together.
@@ -135,23 +148,23 @@ def main() -> None:
     missing = [path for path in configured or () if not (path.startswith("pkcs11:") or os.path.exists(path))]
     if missing and situation.state == "enabled":
         module.fail_json(msg=MISSING.format(missing=missing[0]))
-    todo = _secure_boot.steps(situation)
+    todo = _secure_boot.steps(situation, enrol=module.params["enrol"])
     password = module.params["password"] or "".join(secrets.choice("0123456789") for _digit in range(PASSWORD_DIGITS))
     if not module.check_mode:
         if "make" in todo:
             _make(module, key, certificate)
         if "stage" in todo:
             _stage(module, certificate, password)
-    elif todo:
+    elif "confirm" in todo:
         # What would be typed is not known before it is staged.
         module.warn(AHEAD)
     shown = _secure_boot.instruction(password=password if "stage" in todo else "", host=os.uname().nodename)
     module.exit_json(
-        changed="stage" in todo,
+        changed="make" in todo or "stage" in todo,
         state=situation.state,
         enrolled=situation.enrolled,
         certificate=certificate if situation.state == "enabled" else None,
-        instruction=shown if todo and not module.check_mode else "",
+        instruction=shown if "confirm" in todo and not module.check_mode else "",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def machine(**changes: Any) -> dict[str, Any]:
     return {"__nvidia_driver_gpu": gpu, "__nvidia_driver_stack": stack, "__nvidia_driver_packages": packages}
 
 
-def play(folder: Path, variables: dict[str, Any], *tasks: dict[str, Any]) -> str:
+def play(folder: Path, variables: dict[str, Any], *tasks: dict[str, Any], collections: Path | None = None) -> str:
     """Run tasks with the role's variables in check mode, which loads no module, and return what was said."""
     playbook = folder / "play.yml"
     role_vars = str(CHECKOUT / "roles" / "nvidia_driver" / "vars" / "main.yml")
@@ -67,7 +68,11 @@ def play(folder: Path, variables: dict[str, Any], *tasks: dict[str, Any]) -> str
         )
     )
     command = ["ansible-playbook", "--check", str(playbook), "-i", "inventories/quickstart"]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False).stdout
+    environment = {**os.environ, **({"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else {})}
+    ran = subprocess.run(
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    return ran.stdout
 
 
 SILENT = {"sources": {"nvml": {"answered": False}}}
@@ -339,3 +344,41 @@ def test_a_job_is_left_alone_though_its_driver_does_not_answer_any_more(tmp_path
     said = play(tmp_path, variables, idle)
     assert "changing the driver would end python3 of ada (process 4711). Wait" in " ".join(said.split()), said
     assert "would end" not in play(tmp_path, {**variables, "nvidia_driver_force": True}, idle)
+
+
+STAND_IN = """
+from pathlib import Path
+from ansible.plugins.action import ActionBase
+
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        answer = task_vars["answers"][self._task.action.rpartition(".")[2]]
+        if self._task.args.get("enrol", True) and "instruction" in answer:
+            Path(task_vars["staged"]).touch()
+            return {"changed": True, **answer}
+        return {"changed": False, **answer, "instruction": ""}
+"""
+
+
+@pytest.mark.parametrize("builds", [False, True], ids=["compiled by the distribution", "built on the machine"])
+def test_a_person_has_to_go_to_the_console_only_for_modules_that_are_built(tmp_path, builds):
+    answers: dict[str, Any] = {"nvidia_repository": {}, "apt_components": {}, "epel": {}}
+    answers["driver_packages"] = {**machine()["__nvidia_driver_packages"], "builds": builds}
+    answers["driver_modules"] = {"module": f"/lib/modules/k/{'updates/dkms' if builds else 'kernel'}/nvidia.ko"}
+    answers["secure_boot_key"] = {"instruction": "Choose Enroll MOK."}
+    plugins = tmp_path / "ansible_collections" / "gpulab" / "workstation" / "plugins"
+    (plugins / "action").mkdir(parents=True)
+    for part in (*CHECKOUT.glob("*"), *(CHECKOUT / "plugins").glob("*"), *(CHECKOUT / "plugins/action").glob("*.py")):
+        place = plugins.parent / part.relative_to(CHECKOUT)
+        if not place.exists():
+            place.symlink_to(part)
+    for name in answers:
+        (plugins / "action" / f"{name}.py").write_text(STAND_IN)
+
+    variables = machine()
+    variables["__nvidia_driver_stack"]["system"]["id"] = "ubuntu"
+    variables |= {"answers": answers, "staged": str(tmp_path / "staged"), "nvidia_driver_display": "never"}
+    install = {"name": "gpulab.workstation.nvidia_driver", "tasks_from": "install"}
+    said = play(tmp_path, variables, {"ansible.builtin.include_role": install}, collections=tmp_path)
+    assert ("Choose Enroll MOK." in said, f"failed={int(builds)}" in said) == (builds, True), said
+    assert (tmp_path / "staged").exists() is builds

@@ -34,7 +34,8 @@ BOTH = 'mok_signing_key="/root/lab.key"\nmok_certificate="/root/lab.der"\n'
     ],
 )
 def test_each_situation_has_its_steps(situation: Situation, todo: List[str]) -> None:
-    assert steps(situation) == todo
+    assert steps(situation, enrol=True) == todo
+    assert steps(situation, enrol=False) == [step for step in todo if step == "make"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,43 @@ def test_the_instruction_says_where_to_go_and_what_to_type() -> None:
     text = _secure_boot.instruction(password="0123456789", host="ws1")
     assert "ws1" in text and "0123456789" in text and "Enroll MOK" in text
     assert "was shown" in _secure_boot.instruction(password="", host="ws1")
+
+
+@pytest.mark.parametrize(
+    ("options", "changed", "staged", "told"),
+    [
+        ({"enrol": False}, True, False, ""),
+        ({}, True, True, "type the password "),
+        ({"enrol": False, "_ansible_check_mode": True}, True, False, ""),
+        ({"_ansible_check_mode": True}, True, False, "a person has to confirm at the console"),
+    ],
+    ids=["a key", "its enrolment", "a key, in check mode", "its enrolment, in check mode"],
+)
+def test_an_enrolment_is_staged_and_announced_only_where_it_is_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: Dict[str, Any],
+    changed: bool,
+    staged: bool,
+    told: str,
+) -> None:
+    asked, key = tmp_path / "asked", tmp_path / "mok.key"
+    mokutil = tmp_path / "mokutil"
+    says = "--sb-state) echo SecureBoot enabled;; --test-key) echo $2 is not enrolled;; --import) cat > /dev/null"
+    mokutil.write_text(f'#!/bin/sh\necho "$@" >> {asked}\ncase $1 in {says};; esac\n')
+    mokutil.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(_secure_boot, "KEYS", {"other": (str(key), f"{key}.pub")})
+    monkeypatch.setattr(secure_boot_key, "_make", lambda _module, path, _certificate: Path(path).touch())
+    with patch_module_args(options), pytest.raises(SystemExit):
+        secure_boot_key.main()
+    said = capsys.readouterr().out
+    answer = json.loads(said)
+    assert answer["changed"] is changed
+    assert ("--import" in asked.read_text()) is staged
+    assert told in said if told else not answer["instruction"] and not answer.get("warnings")
+    assert key.exists() is not options.get("_ansible_check_mode", False)
 
 
 # ---- a key of the lab's own, as DKMS is told of it

@@ -55,6 +55,12 @@ def test_modprobe_finds_the_open_module_of_the_driver_for_the_kernel(machine):
     assert told == [VERSION, "Dual MIT/GPL"]
 
 
+def test_under_secure_boot_nobody_is_sent_to_the_console_for_modules_that_ubuntu_signed(machine):
+    asked = machine.file("/var/log/mokutil").content_string
+    assert "--sb-state" in asked
+    assert "--import" not in asked
+
+
 def test_no_upgrade_moves_anything_of_it(machine):
     upgraded = _upgraded(machine)
     assert "standin-bystander" in upgraded

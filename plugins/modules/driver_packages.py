@@ -242,7 +242,7 @@ def main() -> None:
         replaced = _replaced(_driver(before), _driver(manager.installed()))
         module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.replaced()))
     replaced = _replaced(outcome.before, outcome.after) or bool(outcome.repaired)
-    builds = any("dkms" in name for name in outcome.after)
+    builds = any("dkms" in name and "no-dkms" not in name for name in outcome.after)
     told = {"replaced": replaced, "previous": _version(driver.replaced()), "builds": builds}
     module.exit_json(**{**outcome.result(), **told})
 

@@ -7,6 +7,7 @@ import random
 import re
 
 from ansible_collections.gpulab.workstation.plugins.plugin_utils import sbom
+from ansible_collections.gpulab.workstation.plugins.plugin_utils.run_record import run_record
 
 COMPONENTS = [
     sbom.distribution("Typing_Extensions", "4.15.0", sha256="a" * 64),
@@ -61,6 +62,33 @@ RECORD = {
         {"kind": "download", "name": "Miniforge3.sh", "version": "26.3.2-3", "sha256": "b" * 64},
     ],
 }
+
+
+# As stack_info returns them of a machine, as far as they matter here.
+COMPONENTS_OF_A_MACHINE = {
+    "os_prep": {"materials": [{"kind": "package", "name": "git", "version": "1:2.39.5-0+deb12u2"}], "details": {}},
+    "cudnn": {
+        "materials": [],
+        "details": {"downloads": [{"name": "nvidia-cudnn-cu12", "version": "9.10.2.21", "sha256": "c" * 64}]},
+    },
+    "cifar10": {
+        "materials": [],
+        "details": {
+            "finished": "2026-11-24T00:17:52+00:00",
+            "downloads": [{"name": "cifar-10-python.tar.gz", "version": "", "sha256": "d" * 64}],
+        },
+    },
+}
+
+
+def test_what_roles_record_is_in_the_bill_by_its_package_url() -> None:
+    stack = {"system": RECORD["system"], "components": COMPONENTS_OF_A_MACHINE}
+    bill = sbom.run([run_record({"inventory_hostname": "desk-1", "gpulab_stack": stack})])
+    assert [part["purl"] for part in bill["components"][0]["components"] if "purl" in part] == [
+        "pkg:deb/debian/git@1:2.39.5-0%2Bdeb12u2",
+        f"pkg:generic/cifar-10-python.tar.gz?checksum=sha256:{'d' * 64}",
+        f"pkg:generic/nvidia-cudnn-cu12@9.10.2.21?checksum=sha256:{'c' * 64}",
+    ]
 
 
 def test_a_run_lists_each_machine_with_its_parts() -> None:

@@ -53,6 +53,8 @@ _TOOLS = (
     "nvidia-container* libnvidia-container* nvidia-cuda-* nvidia-cudnn* nvidia-gds* nvidia-fs* nvidia-detect"
     " nvidia-support nvidia-installer-cleanup nvidia-driver-assistant"
 )
+# NVIDIA's packages for Debian depend on these, which are Debian's own (contrib).
+_DEBIAN_S = "glx-alternative-nvidia nvidia-kernel-common"
 
 
 class RepositoryError(RuntimeError):
@@ -177,7 +179,7 @@ def apt_files(*, repo: Repository, key: str, used_by: Sequence[str]) -> Dict[str
     archive = [f"release o={origin}" for origin in ("Debian", "Ubuntu")]
     pins = [_pin(_TOOLS, source, 500) for source in [NVIDIA, *archive]]
     if DRIVER_ROLE in used_by:
-        pins += [_pin(_DRIVER, source, -1) for source in archive]
+        pins += [_pin(_DEBIAN_S, "release o=Debian", 500), *(_pin(_DRIVER, source, -1) for source in archive)]
     else:
         pins.append(_pin(_DRIVER, NVIDIA, -1))
     source = f"{_used_by.used_by_line(used_by)}\nTypes: deb\nURIs: {repo.url}\nSuites: /\nSigned-By: /{KEYRING}\n"

@@ -14,6 +14,9 @@ from standin_repositories import PERSISTENCED, Package, cuda, cudnn, index, upst
 
 MODULES = ("nvidia", "nvidia-modeset", "nvidia-drm", "nvidia-uvm", "nvidia-peermem")
 
+# What NVIDIA's packages depend on and its repository has not: real packages of Debian's archive.
+CONTRIB = "glx-alternative-nvidia (>= 1.0), nvidia-kernel-common (>= 20151021), nvidia-support"
+
 
 def driver(pool: Path, version: str, recipe: str) -> None:
     own = upstream(version)
@@ -32,7 +35,8 @@ def driver(pool: Path, version: str, recipe: str) -> None:
         prerm=f"#!/bin/sh\ndkms remove -m nvidia -v {own} --all\n",
     ).build(pool)
     kernel = f"nvidia-kernel-open-dkms (= {version})"
-    Package("nvidia-driver-cuda", version, Depends=f"{kernel}, nvidia-persistenced (= {version})").build(pool)
+    needs = f"{kernel}, nvidia-persistenced (= {version}), {CONTRIB}"
+    Package("nvidia-driver-cuda", version, Depends=needs).build(pool)
     Package("nvidia-open", version, Depends=f"nvidia-driver-cuda (= {version})").build(pool)
     service = Package("nvidia-persistenced", version)
     service.write("usr/lib/systemd/system/nvidia-persistenced.service", PERSISTENCED).build(pool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Callable, Dict, Tuple
 
@@ -96,6 +97,14 @@ def test_what_is_no_driver_is_pinned_before_what_is() -> None:
     # apt goes by the first record that fits a package.
     pins = _pins("nvidia_driver")
     assert pins.index("nvidia-container*") < pins.index("*nvidia* libcuda1*")
+
+
+@pytest.mark.parametrize("name", ["glx-alternative-nvidia", "nvidia-kernel-common", "nvidia-support", "libcuda1"])
+def test_what_nvidia_s_packages_need_of_debian_s_archive_is_not_pinned_away(name: str) -> None:
+    records = [dict(line.split(": ", 1) for line in p.splitlines()) for p in _pins("nvidia_driver").split("\n\n")]
+    of_debian = [record for record in records if record["Pin"] == "release o=Debian"]
+    first = next(record for record in of_debian if any(fnmatchcase(name, glob) for glob in record["Package"].split()))
+    assert first["Pin-Priority"] == ("-1" if name == "libcuda1" else "500")
 
 
 def test_the_source_says_who_uses_it_and_trusts_one_key_for_itself_only() -> None:

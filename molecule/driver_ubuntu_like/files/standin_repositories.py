@@ -2,8 +2,9 @@
 signed repositories laid out like the real ones. standin_repositories.py FOLDER
 
 ubuntu/     a suite that calls itself Ubuntu           evil/       nvidia/ signed by another key than it offers
-nvidia/     a flat one that calls itself NVIDIA CUDA   expired/    nvidia/ signed by a key that has expired
-unsigned/   nvidia/ without a signature                tampered/   nvidia/ with packages changed after signing
+later/      the same when it has gone on: the newest   expired/    nvidia/ signed by a key that has expired
+            driver alone, for the kernel after that    tampered/   nvidia/ with packages changed after signing
+nvidia/     a flat one that calls itself NVIDIA CUDA   unsigned/   nvidia/ without a signature
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import standin
 
-KERNEL = "6.8.0-85-generic"
+KERNEL, LATER_KERNEL = "6.8.0-85-generic", "6.8.0-90-generic"
 PERSISTENCED = """[Unit]
 StopWhenUnneeded=true
 [Service]
@@ -30,7 +31,6 @@ install -D -m 644 /usr/src/$DPKG_MAINTSCRIPT_PACKAGE/nvidia.ko /lib/modules/{KER
 depmod {KERNEL}
 """
 NO_DKMS = f"#!/bin/sh\nrm -f /lib/modules/{KERNEL}/updates/dkms/nvidia.ko\ndepmod {KERNEL}\n"
-LIST_MODULES = f"#!/bin/sh\ndepmod {KERNEL}\n"
 LICENCES = {"": "NVIDIA", "-open": "Dual MIT/GPL"}
 
 
@@ -97,18 +97,36 @@ def driver(pool: Path, version: str, branch: str = "-580") -> None:
         add(f"nvidia-driver{branch}{flavour}", f"{compute} (= {version})", *bounds).build(pool)
 
 
-def precompiled(pool: Path, version: str, release: str) -> None:
+def precompiled(pool: Path, version: str, release: str, kernel: str) -> None:
     """Ubuntu's signed modules: versioned with the kernel, made of one driver and fit for that one alone."""
     own = upstream(version)
     for flavour, licence in LICENCES.items():
         name = f"linux-modules-nvidia-580{flavour}"
         depends = f"nvidia-kernel-common-580 (<= {own}-1), nvidia-kernel-common-580 (>= {own})"
-        modules = Package(f"{name}-{KERNEL}", release, Depends=depends)
-        file = modules.tree / "lib/modules" / KERNEL / f"kernel/nvidia-580{flavour}/nvidia.ko"
+        modules = Package(f"{name}-{kernel}", release, Depends=depends)
+        file = modules.tree / "lib/modules" / kernel / f"kernel/nvidia-580{flavour}/nvidia.ko"
         standin.kernel_module(file, version=own, licence=licence)
-        modules.scripts(postinst=LIST_MODULES, postrm=LIST_MODULES).build(pool)
+        list_modules = f"#!/bin/sh\ndepmod {kernel}\n"
+        modules.scripts(postinst=list_modules, postrm=list_modules).build(pool)
         provides = f"nvidia-prebuilt-kernel, nvidia-dkms-580{flavour} (= {version})"
-        Package(f"{name}-generic", release, Depends=f"{name}-{KERNEL} (= {release})", Provides=provides).build(pool)
+        Package(f"{name}-generic", release, Depends=f"{name}-{kernel} (= {release})", Provides=provides).build(pool)
+
+
+def ubuntu(folder: Path, kernel: str, drivers: dict[str, str]) -> None:
+    """The archive at one time: its drivers, each with the release of the modules made for it and ``kernel``."""
+    pool, noble = folder / "pool", folder / "dists/noble"
+    for version, release in drivers.items():
+        driver(pool, version)
+        precompiled(pool, version, release, kernel)
+    Package("nvidia-modprobe", "580.95.05-1").build(pool)
+    Package(f"linux-headers-{kernel}", next(iter(drivers.values()))).build(pool)
+    # Has nothing to do with the driver: goes up when everything does.
+    for version in ("1.0-1", "2.0-1"):
+        Package("standin-bystander", version).build(pool)
+    about = {"Origin": "Ubuntu", "Label": "Ubuntu", "Suite": "noble", "Codename": "noble"}
+    about.update({"Components": "restricted", "Architectures": "amd64"})
+    index(folder, noble, packages="restricted/binary-amd64/Packages", **about)
+    standin.sign(noble / "Release", "good", how="--clearsign", to="InRelease")
 
 
 def cuda(pool: Path, version: str) -> None:
@@ -166,23 +184,9 @@ def main(www: Path) -> None:
     www.mkdir(parents=True)
     standin.signing_keys(www)
 
-    ubuntu = www / "ubuntu"
-    for version, release in (
-        ("580.95.05-0ubuntu0.24.04.1", "6.8.0-85.85"),
-        ("580.178.04-0ubuntu0.24.04.1", "6.8.0-85.85+1"),
-    ):
-        driver(ubuntu / "pool", version)
-        precompiled(ubuntu / "pool", version, release)
-    Package("nvidia-modprobe", "580.95.05-1").build(ubuntu / "pool")
-    Package(f"linux-headers-{KERNEL}", "6.8.0-85.85").build(ubuntu / "pool")
-    # Has nothing to do with the driver: goes up when everything does.
-    for version in ("1.0-1", "2.0-1"):
-        Package("standin-bystander", version).build(ubuntu / "pool")
-    about = {"Origin": "Ubuntu", "Label": "Ubuntu", "Suite": "noble", "Codename": "noble"}
-    about.update({"Components": "restricted", "Architectures": "amd64"})
-    noble = ubuntu / "dists/noble"
-    index(ubuntu, noble, packages="restricted/binary-amd64/Packages", **about)
-    standin.sign(noble / "Release", "good", how="--clearsign", to="InRelease")
+    older, newer = "580.95.05-0ubuntu0.24.04.1", "580.178.04-0ubuntu0.24.04.1"
+    ubuntu(www / "ubuntu", KERNEL, {older: "6.8.0-85.85", newer: "6.8.0-85.85+1"})
+    ubuntu(www / "later", LATER_KERNEL, {newer: "6.8.0-90.91"})
 
     flat = www / "nvidia/ubuntu2404/x86_64"
     for version in ("580.65.06-0ubuntu1", "580.95.05-0ubuntu1", "580.105.08-0ubuntu1"):

@@ -34,6 +34,9 @@ ANCHORS = (
     "nvidia-utils-*", "libnvidia-compute*", "kmod-nvidia-*", "nvidia-driver-cuda",
 )  # fmt: skip
 
+# The packages that have DKMS build the modules. Ubuntu's headless ones say of themselves that they do not.
+BUILDERS = ("*dkms*", "!*-no-dkms-*")
+
 # Names the files that pin and hold the driver.
 SET_NAME = "nvidia-driver"
 # The dnf module in NVIDIA's repository for EL 9; EL 10 has none.

@@ -167,6 +167,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpulab.workstation.plugins.module_utils._driver_catalogue import (
     ANCHORS,
+    BUILDERS,
     OWNED,
     Wish,
     any_driver,
@@ -242,7 +243,7 @@ def main() -> None:
         replaced = _replaced(_driver(before), _driver(manager.installed()))
         module.fail_json(msg=str(error), replaced=replaced, previous=_version(driver.replaced()))
     replaced = _replaced(outcome.before, outcome.after) or bool(outcome.repaired)
-    builds = any("dkms" in name and "no-dkms" not in name for name in outcome.after)
+    builds = any(matches(name, BUILDERS) for name in outcome.after)
     told = {"replaced": replaced, "previous": _version(driver.replaced()), "builds": builds}
     module.exit_json(**{**outcome.result(), **told})
 

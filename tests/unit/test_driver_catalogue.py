@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 from ansible_collections.gpulab.workstation.plugins.module_utils._driver_catalogue import (
+    BUILDERS,
     OWNED,
     Wish,
     any_driver,
@@ -98,6 +99,25 @@ def test_precompiled_modules_are_preferred_and_dkms_is_the_way_out() -> None:
     assert any(name.startswith("linux-modules-nvidia-") for name in first)
     assert "nvidia-dkms-580-open" in second
     assert not any(name.startswith("linux-modules-nvidia-") for name in second)
+
+
+@pytest.mark.parametrize(
+    ("system", "wish", "builds"),
+    [
+        ("ubuntu2404", {**ARCHIVE}, [False, True]),
+        ("ubuntu2404", {**ARCHIVE, "fabric_manager": True, "display": True}, [False, True]),
+        ("ubuntu2404", {"modules": "proprietary"}, [True]),
+        ("debian12", {**ARCHIVE, "branch": "535", "modules": "proprietary"}, [True]),
+        ("debian13", {**ARCHIVE, "branch": "535", "modules": "proprietary"}, [True]),
+        ("debian13", {}, [True]),
+        ("rocky9", {}, [True]),
+    ],
+)
+def test_a_driver_whose_modules_are_built_is_told_from_one_that_has_them(
+    system: str, wish: Dict[str, Any], builds: List[bool]
+) -> None:
+    choices = _request(system, **wish).choices
+    assert [any(matches(name, BUILDERS) for name in names) for names in choices] == builds
 
 
 @pytest.mark.parametrize(

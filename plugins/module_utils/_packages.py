@@ -253,10 +253,10 @@ def _lacking(names: Sequence[str], *, version: str, request: Request, found: Fou
 
 
 def _of_the_set(name: str, *, request: Request, found: Found) -> bool:
-    """Return whether the versions of ``name`` are those of the set: the newest that the set comes in is among them."""
-    offered = found.available.get(_anchor(request), ())
-    own = map(upstream, found.available.get(name, ()))
-    return name in found.made_for or (bool(offered) and upstream(offered[0]) in own)
+    """Return whether the versions of ``name`` are those of the set: all that the set comes in are among them."""
+    offered = set(map(upstream, found.available.get(_anchor(request), ())))
+    own = set(map(upstream, found.available.get(name, ())))
+    return name in found.made_for or (bool(offered) and offered <= own)
 
 
 def _advice(names: Sequence[str], *, version: str, offered: Sequence[str], request: Request, found: Found) -> str:

@@ -299,3 +299,19 @@ def test_what_is_added_to_a_driver_is_never_of_another_version() -> None:
 
 def test_a_source_that_is_yet_to_come_may_have_what_the_others_have_not() -> None:
     assert DKMS in _next_kernel_plan("580.95.05", ARCHIVE, sources_pending=True).unknown
+
+
+def test_what_has_a_rhythm_of_its_own_need_not_have_every_version_of_the_driver() -> None:
+    new, old = "535.309.01-0+deb12u1", "535.261.03-1"
+    found = Found(installed={}, available={"nvidia-driver": [new, old], "nvidia-modprobe": ["535.309.01-1~deb12u1"]})
+    request = Request(
+        name="driver",
+        choices=[["nvidia-driver", "nvidia-modprobe"]],
+        owned=["nvidia-*"],
+        anchor=["nvidia-driver"],
+        release="535.261.03",
+    )
+    assert plan_present(request=request, found=found).install == {
+        "nvidia-driver": old,
+        "nvidia-modprobe": "535.309.01-1~deb12u1",
+    }

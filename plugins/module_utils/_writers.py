@@ -21,7 +21,7 @@ def others_may_change(place: str, *, root: str = "/") -> List[str]:
     tree = Tree(root)
     named = tree.path(place.lstrip("/"))
     found = set()
-    for end in {named, os.path.realpath(named)}:
+    for end in (named, os.path.realpath(named)):
         way = [end]
         while way[-1] not in ("/", tree.root):
             way.append(os.path.dirname(way[-1]))

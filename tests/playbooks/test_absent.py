@@ -32,7 +32,8 @@ class Removal:
 def remove(tmp_path: Path, role: str, *, before: str = "true", then: str = "true", **inputs: Any) -> Removal:
     """Remove a role from this machine, with nothing in /usr/local and /var/lib but what ``before`` puts there.
 
-    The outcome is an error where ``then`` is.
+    The rest of the machine cannot be written but for ``tmp_path``, whatever a removal takes for its own. The outcome is
+    an error where ``then`` is.
     """
     play = {"hosts": "workstations", "gather_facts": False, "roles": [f"gpulab.workstation.{role}"]}
     (tmp_path / "play.yml").write_text(json.dumps([play]))
@@ -40,12 +41,14 @@ def remove(tmp_path: Path, role: str, *, before: str = "true", then: str = "true
     script = [
         "mount -t tmpfs none /usr/local && mkdir /usr/local/bin",
         "mount -t tmpfs none /var/lib && mkdir -p /var/lib/gpulab/receipts",
+        f"mount --bind {tmp_path} {tmp_path} && mkdir -p {tmp_path}/scratch && mount -o remount,bind,ro /",
         before,
         f"ansible-playbook {tmp_path}/play.yml -i inventories/quickstart -e @{tmp_path}/inputs.json",
         then,
     ]
     command = ["unshare", "--mount", "bash", "-ec", "\n".join(script)]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    scratch = dict.fromkeys(("TMPDIR", "ANSIBLE_HOME", "ANSIBLE_REMOTE_TMP"), f"{tmp_path}/scratch")
+    environment = {**os.environ, **scratch, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     run = subprocess.run(
         command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

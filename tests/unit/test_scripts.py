@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def test_an_interpreter_that_is_named_and_does_not_suit_is_refused_not_replaced(
     assert f"PYTHON={python} is not Python 3.11 or newer" in done.stderr
     assert version in done.stderr
     assert not (tmp_path / "env").exists()
+
+
+def test_an_environment_is_made_again_where_the_checkout_was_moved(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "scripts").mkdir(parents=True)
+    shutil.copy(CHECKOUT / "scripts" / "environment", here / "scripts")
+    (here / "none.txt").touch()
+    assert run(here / "scripts" / "environment", ".venv", "none.txt").returncode == 0
+    here.rename(there)
+    assert run(there / "scripts" / "environment", ".venv", "none.txt").returncode == 0
+    assert run(there / ".venv" / "bin" / "pip", "--version").returncode == 0
+    assert "Making" not in run(there / "scripts" / "environment", ".venv", "none.txt").stdout
 
 
 @pytest.fixture

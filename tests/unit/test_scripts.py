@@ -47,6 +47,13 @@ def test_an_environment_is_made_again_where_the_checkout_was_moved(tmp_path):
     assert "Making" not in run(there / "scripts" / "environment", ".venv", "none.txt").stdout
 
 
+def test_a_step_that_is_none_is_refused_and_not_taken_for_a_command_of_the_shell():
+    done = run("tests/run", "umask")
+    assert done.returncode == 2
+    assert 'There is no step "umask". The steps are: environment, lint, ' in done.stderr
+    assert ", scenario umask, " in done.stderr
+
+
 @pytest.fixture
 def machine(tmp_path):
     """Start a bare machine with a docker that fails at one of its commands, and return what came of it."""

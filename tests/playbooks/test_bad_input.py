@@ -110,7 +110,7 @@ def test_a_user_who_may_not_change_the_system_is_told_what_to_do(tmp_path):
         pytest.skip("NOT CHECKED: the checkout cannot be read by others")
     home = tmp_path / "home"
     home.mkdir()
-    for path in (home, *tmp_path.parents[:2], tmp_path):
+    for path in (home, tmp_path, *tmp_path.parents[:-2]):
         path.chmod(0o755)
     os.chown(home, 65534, 65534)
     run = site("-e", "ansible_become=false", "-e", "os_prep_open_files=4096", as_nobody=True, home=home)

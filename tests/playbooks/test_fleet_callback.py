@@ -82,12 +82,23 @@ def test_a_run_of_forty_that_is_killed_leaves_a_small_terminal_as_it_was(tmp_pat
     assert terminal.modes_are_as_before()
 
 
-def test_a_run_that_is_interrupted_ends_with_its_last_table(tmp_path: Path) -> None:
-    lab = labelled(tmp_path, 1)
+def interrupted(folder: Path) -> tuple[int, Terminal]:
+    """Interrupt a run on its first role; return its exit code and what was to be seen."""
+    folder.mkdir()
+    lab = labelled(folder, 1)
     terminal = Terminal(lab.command("rollout"), cwd=lab.folder, env=lab.environment())
     assert terminal.watch(lambda screen: "desk-1  os_prep" in screen) == -1
     os.kill(terminal.process.pid, signal.SIGINT)
-    assert terminal.watch() != 0
+    return terminal.watch(), terminal
+
+
+def test_a_run_that_is_interrupted_ends_with_its_last_table(tmp_path: Path) -> None:
+    # Python loses an interrupt that comes while it forks, and says so: then nothing was interrupted.
+    for attempt in "12345":
+        code, terminal = interrupted(tmp_path / attempt)
+        if "Exception ignored in" not in terminal.screen.text:
+            break
+    assert code != 0
     screen = terminal.screen.text
     assert "User interrupted execution" in screen
     assert len(RULE.findall(screen)) == 1
